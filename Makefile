@@ -1,0 +1,56 @@
+# Two commands do everything from a fresh clone: `make demo` and `make test`. Each sets up what it needs.
+# Python 3.13 is found by .ci/python; Node and its packages come from the registries, for tests only.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.set-up
+CORPUS := $(wildcard ../shared/azure-data)
+KEYDRIFT_CORPUS ?= $(if $(CORPUS),$(abspath $(CORPUS)))
+export KEYDRIFT_CORPUS
+# Two workers: the suite is made for two cores
+WORKERS ?= 2
+
+.PHONY: help setup demo test check lint types unit bench lock clean
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+setup: $(STAMP) ## make .venv with the keydrift command in it
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@python=$$(.ci/python) && $$python -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## the story of four lost keys, live (ARGS=--once ends by itself)
+	@$(VENV)/bin/keydrift demo $(ARGS)
+
+test: check unit ## everything that CI runs
+
+check: lint types
+
+lint: $(STAMP)
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+
+types: $(STAMP)
+	@$(VENV)/bin/mypy
+
+unit: $(STAMP)
+	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope $(ARGS)
+
+bench: $(STAMP) ## figures, beside the floor that physics allows
+	@$(PY) bench/event_to_row.py $(ARGS)
+
+lock: $(STAMP) ## pin the dependencies anew, with hashes
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header pyproject.toml -o requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header --extra local --extra dev pyproject.toml -o requirements-dev.txt
+
+clean: ## remove what the targets made
+	@rm -rf $(VENV) .keydrift .pytest_cache .mypy_cache .ruff_cache .hypothesis

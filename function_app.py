@@ -1,0 +1,61 @@
+"""The triggers, and nothing else: decode nothing, decide nothing.
+
+Only the app's root is on the worker's path, so `src` is put there first (docs/adr/0001). Importing does no I/O and reads no
+settings.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+
+import azure.functions as func
+
+from keydrift import bootstrap
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+
+@app.function_name("receive")
+@app.event_grid_trigger(arg_name="event")
+async def receive(event: str) -> None:
+    """An event, as raw JSON: the library's own type refuses times with an offset."""
+    await bootstrap.monitor().receive(event)
+
+
+@app.function_name("recheck")
+@app.queue_trigger(arg_name="message", queue_name="%KEYDRIFT_RECHECK_QUEUE%", connection="AzureWebJobsStorage")
+async def recheck(message: str) -> None:
+    """One key store to look at again."""
+    await bootstrap.monitor().recheck(message)
+
+
+@app.function_name("recheck_poison")
+@app.queue_trigger(arg_name="message", queue_name="%KEYDRIFT_RECHECK_QUEUE%-poison", connection="AzureWebJobsStorage")
+async def recheck_poison(message: str) -> None:
+    """A recheck that failed five times."""
+    await bootstrap.monitor().poisoned(message)
+
+
+@app.function_name("sweep")
+@app.timer_trigger(arg_name="timer", schedule="%KEYDRIFT_SWEEP_SCHEDULE%")
+async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the trigger's parameter
+    """Reconcile everything: half of the ways to lose a key raise no event."""
+    await bootstrap.monitor().sweep()
+
+
+@app.function_name("deliver")
+@app.timer_trigger(arg_name="timer", schedule="%KEYDRIFT_DELIVER_SCHEDULE%")
+async def deliver(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the trigger's parameter
+    """Send alerts that were not accepted."""
+    await bootstrap.monitor().deliver()
+
+
+@app.function_name("posture")
+@app.route(route="posture", methods=["GET"])
+async def posture(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001  # the trigger's parameter
+    """The last verdict of every key binding."""
+    return func.HttpResponse(json.dumps(await bootstrap.monitor().posture()), mimetype="application/json")

@@ -1,0 +1,285 @@
+"""The permission part of a verdict for one key store: the model in force, denies, grants, and what is missing.
+
+INVARIANT (a loss stands): a missing grant is lost only when every place a grant could stand was read; where one was not, the need
+is in doubt and the finding is `facts-unreadable`. One readable grant satisfies a need however many other reads failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from keydrift.access import access_policy, managed_hsm, rbac, remedies
+from keydrift.access.finding import finding, unreadable
+from keydrift.access.weighing import Doubt, Need, Weighed
+from keydrift.facts import Facts, KeyStore, KeyVault, ManagedHsm, Principal, StoreFacts
+from keydrift.model import Finding, KeyBinding, PermissionModel, ProofStep
+from keydrift.requirement import Requirement, requirement_for
+from keydrift.resource_id import ResourceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionOutcome:
+    """Findings, missing permissions (required ones and advisory ones) and proof for one key store."""
+
+    findings: tuple[Finding, ...] = ()
+    missing: tuple[str, ...] = ()
+    steps: tuple[ProofStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What every judgement below needs to know."""
+
+    binding: KeyBinding
+    store: KeyStore
+    facts: StoreFacts
+    requirement: Requirement
+    principal: Principal
+    needs: tuple[Need, ...]
+    weighed: Weighed
+
+    @property
+    def required(self) -> tuple[Need, ...]:
+        return tuple(need for need in self.needs if not need.permission.advisory)
+
+    @property
+    def who(self) -> str:
+        return self.principal.name or self.principal.object_id
+
+
+def model_of(store: KeyStore) -> PermissionModel:
+    """The model in force: with `enableRbacAuthorization` policies are ignored, without it data roles are (azure-facts 4.2)."""
+    if isinstance(store, ManagedHsm):
+        return PermissionModel.MANAGED_HSM
+    return PermissionModel.RBAC if store.rbac else PermissionModel.ACCESS_POLICY
+
+
+def needs_at(binding: KeyBinding, host: str, model: PermissionModel, store_id: ResourceId) -> tuple[Need, ...]:
+    """What the binding needs in one key store: key permissions on the key, secret permissions on each secret.
+
+    The objects stand in the store that was read, whatever the consumer knows of it: a binding may not name its key store at all.
+    """
+    requirement = requirement_for(binding.scenario, model)
+    if requirement is None:
+        return ()
+    return tuple(
+        Need(permission=permission, target=replace(target, store_id=store_id))
+        for target in binding.objects
+        if target.uri.host == host
+        for permission in requirement.permissions
+        if permission.on == target.uri.kind
+    )
+
+
+def groups_needed(binding: KeyBinding, host: str, facts: StoreFacts, principal_id: str) -> bool:
+    """Whether the principal's memberships could change the outcome, so that they are worth a read."""
+    match facts.store:
+        case KeyVault() as vault if vault.rbac:
+            return rbac.groups_needed(facts, principal_id, needs_at(binding, host, PermissionModel.RBAC, vault.id))
+        case KeyVault() as vault:
+            needs = needs_at(binding, host, PermissionModel.ACCESS_POLICY, vault.id)
+            return access_policy.groups_needed(vault, principal_id, needs)
+        case ManagedHsm() as hsm:
+            return managed_hsm.groups_needed(facts, principal_id, needs_at(binding, host, PermissionModel.MANAGED_HSM, hsm.id))
+        case _:
+            return False
+
+
+def judge_permissions(
+    binding: KeyBinding, host: str, facts: StoreFacts, everything: Facts, principal: Principal | None
+) -> PermissionOutcome:
+    """Judge one key store's part of a binding; the store was read and the principal's object id is known."""
+    assert isinstance(facts.store, KeyVault | ManagedHsm)
+    assert principal is not None
+    model = model_of(facts.store)
+    requirement = requirement_for(binding.scenario, model)
+    if requirement is None:
+        return PermissionOutcome(findings=(_unsupported(binding, facts.store),))
+    needs = needs_at(binding, host, model, facts.store.id)
+    weighed = _weigh(model, facts, principal, everything, needs)
+    case = _Case(
+        binding=binding,
+        store=facts.store,
+        facts=facts,
+        requirement=requirement,
+        principal=principal,
+        needs=needs,
+        weighed=weighed,
+    )
+    findings = [*_denied(case), *_ungranted(case, everything), *_doubtful(case)]
+    lacking = {need.name for need in weighed.lacking(needs)} | {need.name for need in weighed.denied}
+    return PermissionOutcome(
+        findings=tuple(findings),
+        missing=tuple(dict.fromkeys(need.name for need in needs if need.name in lacking)),
+        steps=weighed.steps,
+    )
+
+
+def _weigh(
+    model: PermissionModel, facts: StoreFacts, principal: Principal, everything: Facts, needs: tuple[Need, ...]
+) -> Weighed:
+    object_id = principal.object_id
+    groups = everything.groups.get(object_id)
+    match model:
+        case PermissionModel.ACCESS_POLICY:
+            assert isinstance(facts.store, KeyVault)
+            return access_policy.weigh(facts.store, object_id, groups, needs)
+        case PermissionModel.RBAC:
+            return rbac.weigh(facts, object_id, groups, needs)
+        case PermissionModel.MANAGED_HSM:
+            return managed_hsm.weigh(facts, object_id, groups, needs)
+
+
+def _unsupported(binding: KeyBinding, store: KeyStore) -> Finding:
+    return finding(
+        "hsm-unsupported",
+        binding,
+        f"{binding.scenario} is not supported with a key in Managed HSM `{store.id.name}`",
+        {"id": str(store.id)},
+        "use a key in a key vault of the same region",
+    )
+
+
+def _denied(case: _Case) -> list[Finding]:
+    if not case.weighed.denied:
+        return []
+    steps = [step for step in case.weighed.steps if step.effect == "denies"]
+    names = sorted({name for step in steps for name in step.permissions})
+    found = finding(
+        "deny-assignment",
+        case.binding,
+        f"deny assignment `{steps[0].role}` takes {', '.join(names)} from `{case.who}`",
+        {"denyAssignments": tuple(step.id for step in steps), "denied": tuple(names)},
+        remedies.command("az", "rest", "--method", "delete", "--url", f"{steps[0].id}?api-version=2024-07-01-preview")
+        + "  # or exclude the principal; a deployment stack's denies are changed in the stack",
+    )
+    return [found]
+
+
+def _ungranted(case: _Case, everything: Facts) -> list[Finding]:
+    # A need that is denied is explained by the deny, most specific first
+    lacking = [need for need in case.weighed.lacking(case.needs) if need not in case.weighed.denied]
+    required = [need for need in lacking if not need.permission.advisory]
+    if required:
+        return [_lost(case, everything, required)]
+    if lacking:
+        words = [need.name for need in lacking]
+        found = finding(
+            "advisory-permission-missing",
+            case.binding,
+            f"`{case.who}` lacks {', '.join(words)}, which some of Azure's documents ask for",
+            {"missing": tuple(words)},
+            _grant(case),
+        )
+        return [found]
+    return []
+
+
+def _lost(case: _Case, everything: Facts, required: list[Need]) -> Finding:
+    names = tuple(dict.fromkeys(need.name for need in required))
+    evidence: dict[str, str | tuple[str, ...]] = {
+        "principalId": case.principal.object_id,
+        "missing": names,
+        "keyStoreId": str(case.store.id),
+    }
+    code, summary = _cause(case, everything, names)
+    if code in ("role-insufficient", "hsm-role-insufficient"):
+        evidence["roles"] = tuple(dict.fromkeys(step.role or "" for step in case.weighed.steps if step.role))
+    return finding(code, case.binding, summary, evidence, _grant(case, switched=code == "permission-model-switched"))
+
+
+def _cause(case: _Case, everything: Facts, names: tuple[str, ...]) -> tuple[str, str]:
+    who, store = case.who, case.store.id.name
+    missing = ", ".join(names)
+    model = model_of(case.store)
+    other = _other_model(case, everything)
+    if other is not None:
+        kept, now = (
+            ("access policies", "Azure RBAC") if model is PermissionModel.RBAC else ("role assignments", "access policies")
+        )
+        summary = f"`{store}` now decides by {now}; the {kept} that are still there would give `{who}` all that it needs"
+        return "permission-model-switched", summary
+    reached = case.weighed.reached
+    match model:
+        case PermissionModel.ACCESS_POLICY if case.weighed.compound_only:
+            return (
+                "access-policy-compound-only",
+                f"the only access policies of `{store}` that name `{who}` are compound (they carry an application id)",
+            )
+        case PermissionModel.ACCESS_POLICY if reached:
+            return "access-policy-insufficient", f"the access policy of `{who}` on `{store}` lacks {missing}"
+        case PermissionModel.ACCESS_POLICY:
+            return "access-policy-absent", f"no access policy of `{store}` names `{who}`"
+        case PermissionModel.RBAC if reached:
+            return "role-insufficient", f"the roles assigned to `{who}` at or above the key lack {missing}: {_why(case)}"
+        case PermissionModel.RBAC:
+            return "role-assignment-absent", f"no role assignment at or above the key in `{store}` reaches `{who}`"
+        case PermissionModel.MANAGED_HSM if reached:
+            return "hsm-role-insufficient", f"the local roles of `{who}` in `{store}` lack {missing}: {_why(case)}"
+        case PermissionModel.MANAGED_HSM:
+            return "hsm-role-assignment-absent", f"no local role assignment in `{store}` reaches `{who}`"
+
+
+def _why(case: _Case) -> str:
+    """The real cause, role by role."""
+    reasons = [f"`{step.role}`: {step.reason}" for step in case.weighed.steps if step.effect in ("grants-nothing", "grants-some")]
+    return "; ".join(dict.fromkeys(reasons)) or "no role gives them"
+
+
+def _other_model(case: _Case, everything: Facts) -> Weighed | None:
+    """The weighing of the model that is not in force, where it would satisfy every requirement; else None."""
+    vault = case.store
+    if not isinstance(vault, KeyVault):
+        return None
+    other = PermissionModel.ACCESS_POLICY if vault.rbac else PermissionModel.RBAC
+    host = case.needs[0].target.uri.host
+    needs = tuple(n for n in needs_at(case.binding, host, other, vault.id) if not n.permission.advisory)
+    groups = everything.groups.get(case.principal.object_id)
+    if vault.rbac:
+        weighed = access_policy.weigh(vault, case.principal.object_id, groups, needs)
+    else:
+        weighed = rbac.weigh(case.facts, case.principal.object_id, groups, needs, denies=False)
+    return weighed if needs and all(need in weighed.granted for need in needs) else None
+
+
+def _doubtful(case: _Case) -> list[Finding]:
+    """What is unknown: a need whose grant or deny hangs on something unread. Advisory needs do not make a verdict unknown."""
+    found: dict[str, Finding] = {}
+    for doubt in (*case.weighed.doubts, *case.weighed.deny_doubts):
+        if doubt.need.permission.advisory or doubt.need in case.weighed.denied:
+            continue
+        is_grant = doubt in case.weighed.doubts
+        made = _conditional(case, doubt) if doubt.conditional and is_grant else unreadable(doubt.unread)
+        found.setdefault(made.code + made.summary, made)
+    return list(found.values())
+
+
+def _conditional(case: _Case, doubt: Doubt) -> Finding:
+    evidence: Mapping[str, str | tuple[str, ...]] = {
+        "source": doubt.unread.source,
+        "permissions": tuple(dict.fromkeys(d.need.name for d in case.weighed.doubts if d.conditional)),
+    }
+    return finding(
+        "role-assignment-conditional",
+        case.binding,
+        f"only a grant under a condition gives `{case.who}` what it needs: {doubt.unread.source}",
+        evidence,
+        _grant(case),
+    )
+
+
+def _grant(case: _Case, *, switched: bool = False) -> str:
+    target = case.binding.target
+    match model_of(case.store):
+        case PermissionModel.ACCESS_POLICY:
+            assert isinstance(case.store, KeyVault)
+            line = remedies.set_policy(case.store, case.principal, case.needs)
+        case PermissionModel.RBAC:
+            line = remedies.assign_role(case.requirement, case.principal, case.store.id)
+        case PermissionModel.MANAGED_HSM:
+            line = remedies.assign_hsm_role(case.requirement, case.principal, target)
+    if switched and isinstance(case.store, KeyVault):
+        back = remedies.update_store(case.store, "--enable-rbac-authorization", "false" if case.store.rbac else "true")
+        return f"{line}  # or switch the model back: {back}"
+    return line

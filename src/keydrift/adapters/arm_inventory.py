@@ -1,0 +1,267 @@
+"""The inventory by ARM lists: every subscription's key stores, vaults, protected items, machines, disks, disk encryption sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from keydrift.adapters import inventory_decode as decode
+from keydrift.adapters.http import JsonReader
+from keydrift.adapters.wire import Node
+from keydrift.errors import DecodeError
+from keydrift.facts import Absent, Read, Unread
+from keydrift.inventory import AdeSetting, DiskEncryptionSet, EncryptedVault, Inventory, ProtectedVm
+from keydrift.key_uri import KeyUri
+from keydrift.model import ProtectedItem
+from keydrift.resource_id import ResourceId
+
+_READER = "Reader on the subscription"
+# The versions that the responses in the public corpus were written for
+_VERSIONS = {
+    "Microsoft.KeyVault/vaults": "2026-02-01",
+    "Microsoft.KeyVault/managedHSMs": "2026-02-01",
+    "Microsoft.DataProtection/backupVaults": "2024-04-01",
+    "Microsoft.RecoveryServices/vaults": "2024-04-01",
+    "Microsoft.Compute/virtualMachines": "2024-03-01",
+    "Microsoft.Compute/disks": "2023-10-02",
+    "Microsoft.Compute/diskEncryptionSets": "2023-10-02",
+}
+_BACKUP_VERSION = "2024-04-01"
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What has been listed so far; bodies by normalised id."""
+
+    bodies: dict[str, dict[str, Node]] = field(default_factory=lambda: {kind: {} for kind in _VERSIONS})
+    unread: list[Unread] = field(default_factory=list)
+
+    def keep(self, kind: str, body: Node) -> None:
+        self.bodies[kind][body["id"].resource_id().key] = body
+
+    def decoded[T](self, source: str, work: T | None, error: DecodeError | None = None) -> T | None:
+        if error is not None:
+            code = f"UnexpectedShape at {error.path}"
+            repair = f"report this resource's shape: {error.problem}"
+            self.unread.append(Unread(source=source, status=200, code=code, repair=repair))
+        return work
+
+
+class ArmInventory:
+    """Lists the consumers of every scenario."""
+
+    def __init__(self, arm: JsonReader) -> None:
+        self._arm = arm
+
+    async def subscriptions(self) -> Read[tuple[str, ...]]:
+        """The ids of the subscriptions that the monitor can see."""
+        return await self._arm.list(
+            "/subscriptions?api-version=2022-12-01",
+            lambda body: body["subscriptionId"].required(),
+            source="subscriptions",
+            repair="az login, or a role assignment for the monitor's identity on a subscription",
+        )
+
+    async def subscriptions_below(self, management_group: str) -> Read[tuple[str, ...]]:
+        """The ids of the subscriptions below a management group, at any depth."""
+        read = await self._arm.list(
+            f"/providers/Microsoft.Management/managementGroups/{quote(management_group)}/descendants?api-version=2020-05-01",
+            lambda body: body["name"].required() if "/subscriptions" in (body["type"].lower() or "") else "",
+            source=f"descendants of management group {management_group}",
+            repair="Management Group Reader on it",
+        )
+        return tuple(each for each in read if each) if isinstance(read, tuple) else read
+
+    async def read(self, subscriptions: Sequence[str]) -> Inventory:
+        """Everything in these subscriptions that may need a key."""
+        listing = _Listing()
+        await asyncio.gather(*(self._list(s, kind, listing) for s in subscriptions for kind in _VERSIONS))
+        vaults = await self._vaults(listing)
+        machines = await self._machines(listing)
+        sets = await self._disk_sets(listing, machines)
+        return Inventory(
+            stores=_stores(listing),
+            vaults=vaults,
+            disk_sets=sets,
+            vms=tuple(machines),
+            unread=tuple(dict.fromkeys(listing.unread)),
+        )
+
+    async def _list(self, subscription: str, kind: str, listing: _Listing) -> None:
+        await self._pages(
+            f"/subscriptions/{subscription}/providers/{kind}?api-version={_VERSIONS[kind]}", kind, subscription, listing
+        )
+
+    async def _pages(self, url: str, kind: str, subscription: str, listing: _Listing) -> None:
+        read = await self._arm.list(url, lambda body: body, source=f"{kind} of subscription {subscription}", repair=_READER)
+        for body in _items(read, listing):
+            try:
+                listing.keep(kind, body)
+            except DecodeError as error:
+                listing.decoded(f"{kind} of subscription {subscription}", None, error)
+
+    async def _vaults(self, listing: _Listing) -> tuple[EncryptedVault, ...]:
+        found: list[EncryptedVault] = []
+        for body in listing.bodies["Microsoft.DataProtection/backupVaults"].values():
+            try:
+                found += [vault] if (vault := decode.backup_vault(body)) else []
+            except DecodeError as error:
+                listing.decoded(str(body["id"].value), None, error)
+        recovery = listing.bodies["Microsoft.RecoveryServices/vaults"].values()
+        found += [vault for vault in await asyncio.gather(*(self._recovery_vault(b, listing) for b in recovery)) if vault]
+        return tuple(found)
+
+    async def _recovery_vault(self, body: Node, listing: _Listing) -> EncryptedVault | None:
+        vault_id = body["id"].resource_id()
+        try:
+            vault = decode.recovery_services_vault(body)
+        except DecodeError as error:
+            return listing.decoded(str(vault_id), None, error)
+        if vault is not None:
+            return vault
+        # An empty `encryption` is no proof of Microsoft's keys (azure-facts 5.4)
+        read = await self._arm.get(
+            f"{vault_id}/backupEncryptionConfigs/backupResourceEncryptionConfig?api-version={_BACKUP_VERSION}",
+            lambda config: decode.legacy_encryption(body, config),
+            source=f"legacy encryption settings of {vault_id}",
+            repair="Backup Reader on the vault",
+        )
+        if isinstance(read, Unread):
+            listing.unread.append(read)
+            return None
+        return None if isinstance(read, Absent) else read
+
+    async def _machines(self, listing: _Listing) -> list[ProtectedVm]:
+        recovery = list(listing.bodies["Microsoft.RecoveryServices/vaults"].values())
+        items = await asyncio.gather(*(self._protected(body["id"].resource_id(), listing) for body in recovery))
+        pairs = [pair for group in items for pair in group]
+        return [vm for vm in await asyncio.gather(*(self._machine(i, item, listing) for i, item in pairs)) if vm is not None]
+
+    async def _protected(self, vault_id: ResourceId, listing: _Listing) -> list[tuple[ResourceId, ProtectedItem]]:
+        query = "$filter=backupManagementType%20eq%20'AzureIaasVM'%20and%20itemType%20eq%20'VM'"
+        read = await self._arm.list(
+            f"{vault_id}/backupProtectedItems?api-version={_BACKUP_VERSION}&{query}",
+            lambda body: body,
+            source=f"protected items of {vault_id}",
+            repair="Backup Reader on the vault",
+        )
+        found: list[tuple[ResourceId, ProtectedItem]] = []
+        for body in _items(read, listing):
+            try:
+                found += [pair] if (pair := decode.protected_vm(body)) else []
+            except DecodeError as error:
+                listing.decoded(str(body["id"].value), None, error)
+        return found
+
+    async def _machine(self, vm_id: ResourceId, item: ProtectedItem, listing: _Listing) -> ProtectedVm | None:
+        body = await self._body("Microsoft.Compute/virtualMachines", vm_id, listing)
+        if body is None:
+            return None  # the machine is gone, or its read failed and is listed as unread
+        try:
+            confidential = decode.vm_is_confidential(body)
+            disks = decode.vm_disks(body)
+            secure, other = _sets(disks)
+            older = decode.ade_of_vm(body)
+            location = body["location"].text()
+            named = [each for disk in disks if (each := disk["managedDisk"]["id"].optional_resource_id()) is not None]
+        except DecodeError as error:
+            return listing.decoded(str(vm_id), None, error)
+        ade: list[AdeSetting] = [older] if older else []
+        for disk_id in named:
+            try:
+                disk = await self._body("Microsoft.Compute/disks", disk_id, listing, must_exist=True)
+                ade += decode.ade_of_disk(disk) if disk is not None else ()
+                secure += decode.secure_sets_of_disk(disk) if disk is not None else ()
+            except DecodeError as error:
+                listing.decoded(str(disk_id), None, error)
+        return ProtectedVm(
+            id=vm_id,
+            location=location,
+            item=item,
+            confidential=confidential,
+            secure_sets=tuple(dict.fromkeys(secure)),
+            other_sets=tuple(dict.fromkeys(other)),
+            ade=tuple(dict.fromkeys(ade)),
+        )
+
+    async def _disk_sets(self, listing: _Listing, machines: Iterable[ProtectedVm]) -> dict[str, DiskEncryptionSet]:
+        wanted = {each.key: each for vm in machines if vm.confidential for each in (*vm.secure_sets, *vm.other_sets)}
+        found: dict[str, DiskEncryptionSet] = {}
+        for key, set_id in wanted.items():
+            body = await self._body("Microsoft.Compute/diskEncryptionSets", set_id, listing, must_exist=True)
+            try:
+                decoded = decode.disk_encryption_set(body) if body is not None else None
+            except DecodeError as error:
+                decoded = listing.decoded(str(set_id), None, error)
+            if decoded is not None:
+                found[key] = decoded
+        return found
+
+    async def _body(self, kind: str, resource: ResourceId, listing: _Listing, *, must_exist: bool = False) -> Node | None:
+        """A listed resource, or one of another subscription read by its id.
+
+        `must_exist` says that another resource depends on it, so that its absence hides a key binding.
+        """
+        known = listing.bodies[kind].get(resource.key)
+        if known is not None:
+            return known
+        url = f"{resource}?api-version={_VERSIONS[kind]}"
+        read = await self._arm.get(url, lambda body: body, source=str(resource), repair=f"Reader on {resource}")
+        if isinstance(read, Unread):
+            listing.unread.append(read)
+        elif must_exist and isinstance(read, Absent):
+            listing.unread.append(Unread(source=read.what, status=404, code="NotFound", repair=f"Reader on {resource}"))
+        if not isinstance(read, Node):
+            return None
+        listing.bodies[kind][resource.key] = read
+        return read
+
+
+def _items(read: Absent | Unread | tuple[Node, ...], listing: _Listing) -> tuple[Node, ...]:
+    match read:
+        case Unread():
+            listing.unread.append(read)
+            return ()
+        case Absent(what=what):
+            listing.unread.append(Unread(source=what, status=404, code="NotFound", repair=_READER))
+            return ()
+        case _:
+            return read
+
+
+def _sets(disks: Iterable[Node]) -> tuple[list[ResourceId], list[ResourceId]]:
+    secure: list[ResourceId] = []
+    other: list[ResourceId] = []
+    for disk in disks:
+        managed = disk["managedDisk"]
+        for node, into in (
+            (managed["securityProfile"]["diskEncryptionSet"]["id"], secure),
+            (managed["diskEncryptionSet"]["id"], other),
+        ):
+            found = node.optional_resource_id()
+            if found is not None:
+                into.append(found)
+    return secure, other
+
+
+def _host(uri: Node) -> str:
+    try:
+        return KeyUri.parse(f"{uri.required().rstrip('/')}/keys/any").host
+    except DecodeError as error:
+        raise DecodeError(uri.path, error.problem) from error
+
+
+def _stores(listing: _Listing) -> dict[str, ResourceId]:
+    """Every listed key store by host; the address is in its properties."""
+    stores: dict[str, ResourceId] = {}
+    for kind, member in (("Microsoft.KeyVault/vaults", "vaultUri"), ("Microsoft.KeyVault/managedHSMs", "hsmUri")):
+        for body in listing.bodies[kind].values():
+            try:
+                uri = body["properties"].needed()[member]
+                if uri.text():
+                    stores[_host(uri)] = body["id"].resource_id()
+            except DecodeError as error:
+                listing.decoded(str(body["id"].value), None, error)
+    return stores

@@ -1,0 +1,195 @@
+"""One HTTP transport for all of Azure's clients, and plain JSON reads on azure-core pipelines.
+
+The transport is shared, so that connections are; it waits on the product's clock, and builds its TLS context when it opens, so
+that `SSL_CERT_FILE` is honoured whenever it was set. Every read becomes a fact, `Absent` or `Unread`: never an exception, never
+silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from logging import getLogger
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from azure.core import AsyncPipelineClient
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    map_error,
+)
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncRetryPolicy, UserAgentPolicy
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import HttpRequest
+
+from keydrift import __version__
+from keydrift.adapters.wire import Node
+from keydrift.errors import DecodeError
+from keydrift.facts import Absent, Read, Unread
+from keydrift.ports import Clock
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline import PipelineResponse
+    from azure.core.rest import AsyncHttpResponse
+
+log = getLogger(__name__)
+
+USER_AGENT = f"keydrift/{__version__}"
+# At most five tries after the first, with waits of 0.8 s doubling to 20 s unless the service says otherwise; a whole read gives
+# up after a minute, well inside a function's time.
+_RETRY = {"retry_total": 5, "retry_status": 4, "retry_backoff_factor": 0.8, "retry_backoff_max": 20, "timeout": 60}
+_LONGEST_WAIT_S = 60
+_CONNECTIONS_PER_HOST = 16
+
+# A 404 of these codes says nothing about the object that was asked for: the path to it is not known there
+_PATH_UNKNOWN = {
+    "subscriptionnotfound": "Reader on that subscription",
+    "invalidsubscriptionid": "Reader on that subscription",
+    "missingsubscription": "Reader on that subscription",
+    "invalidresourcetype": "register the resource provider in that subscription",
+    "invalidresourcenamespace": "register the resource provider in that subscription",
+}
+
+
+class ClockTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, so its type is not seen
+    """azure-core's aiohttp transport, waiting on the product's clock between retries."""
+
+    def __init__(self, clock: Clock) -> None:
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit_per_host=_CONNECTIONS_PER_HOST)
+        session = aiohttp.ClientSession(connector=connector, trust_env=True, auto_decompress=False)
+        super().__init__(session=session, session_owner=False, connection_timeout=10, read_timeout=30)
+        self._clock = clock
+        self._shared = session
+
+    async def sleep(self, duration: float) -> None:
+        """Wait between retries."""
+        await self._clock.sleep(duration)
+
+    async def shut(self) -> None:
+        """Close the connections. Clients that share the transport only borrow it, so their `close` does not."""
+        await self._shared.close()
+
+
+class BoundedRetryPolicy(AsyncRetryPolicy["HttpRequest", "AsyncHttpResponse"]):
+    """azure-core's retries, except that a `Retry-After` beyond a minute is answered by giving up.
+
+    ARM may ask for many minutes (its five-minute windows, azure-facts 5.7), and azure-core sleeps them out whatever its own
+    `timeout` says: the function would be stopped in its sleep. What gives up here is unread, and is asked again by the queue.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(**_RETRY)
+
+    def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+        """Whether to try again."""
+        wait = self.get_retry_after(response)
+        return (wait is None or wait <= _LONGEST_WAIT_S) and bool(super().is_retry(settings, response))
+
+
+class JsonReader:
+    """GET requests to one service, with one token audience, retried and decoded.
+
+    `requests` counts what was asked, retries not included.
+    """
+
+    def __init__(
+        self, host_url: str, audience: str, credential: AsyncTokenCredential, transport: AioHttpTransport, repair_hint: str
+    ) -> None:
+        self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
+            base_url=host_url,
+            transport=transport,
+            policies=[
+                UserAgentPolicy(base_user_agent=USER_AGENT),
+                BoundedRetryPolicy(),
+                AsyncBearerTokenCredentialPolicy(credential, f"{audience}/.default"),
+            ],
+        )
+        self._hint = repair_hint
+
+    async def get[T](self, url: str, decode: Callable[[Node], T], *, source: str, repair: str | None = None) -> Read[T]:
+        """GET one document and decode it."""
+
+        async def ask() -> T:
+            return decode(await self._document(url))
+
+        return await reading(ask, source=source, repair=repair or self._hint)
+
+    async def list[T](
+        self, url: str, decode: Callable[[Node], T], *, source: str, repair: str | None = None
+    ) -> Absent | Unread | tuple[T, ...]:
+        """GET every page of a list and decode each item. A page that fails makes the whole list unread."""
+
+        async def ask() -> tuple[T, ...]:
+            items: list[T] = []
+            next_url: str | None = url
+            while next_url:
+                page = await self._document(next_url)
+                if not page["value"].present:
+                    raise DecodeError("$.value", "expected a list, got nothing")  # never taken for an empty list
+                items.extend(decode(each) for each in page["value"])
+                link = page["nextLink"] if page["nextLink"].present else page["@odata.nextLink"]
+                next_url = link.text() or None
+            return tuple(items)
+
+        return await reading(ask, source=source, repair=repair or self._hint)
+
+    async def _document(self, url: str) -> Node:
+        request = HttpRequest("GET", self._client.format_url(url), headers={"Accept": "application/json"})
+        response = await self._client.send_request(request)
+        if response.status_code != 200:
+            map_error(status_code=response.status_code, response=response, error_map={404: ResourceNotFoundError})
+            raise HttpResponseError(response=response)
+        try:
+            return Node(response.json())
+        except ValueError as error:
+            raise DecodeError("$", "expected JSON") from error
+
+
+async def reading[T](ask: Callable[[], Awaitable[T]], *, source: str, repair: str) -> Read[T]:
+    """Run a read and turn whatever happens into a value, `Absent` (404) or `Unread` (everything else that can fail)."""
+    try:
+        return await ask()
+    except HttpResponseError as error:
+        failed = _failed(error, source, repair)
+        if isinstance(failed, Absent):
+            return failed
+        unread = failed
+    except DecodeError as error:
+        unread = Unread(
+            source=source,
+            status=200,
+            code=f"UnexpectedShape at {error.path}",
+            repair=f"report this resource's shape: {error.problem}",
+        )
+    except (AzureError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+        unread = Unread(source=source, status=None, code=type(error).__name__, repair="check the network path to the service")
+    log.warning("a read failed", extra={"source": unread.source, "status": unread.status, "error_code": unread.code})
+    return unread
+
+
+def _failed(error: HttpResponseError, source: str, repair: str) -> Absent | Unread:
+    """What an error answer says of the thing asked for."""
+    code, status = _code(error), error.status_code
+    headers = getattr(getattr(error.response, "request", None), "headers", {})
+    if "Authorization" not in headers:
+        # Only requests for tokens carry no token: the service itself was never asked
+        return Unread(source=source, status=401, code=code, repair="check the managed identity, or sign in with `az login`")
+    if status == 404:
+        if code == type(error).__name__:
+            # A proxy's page proves no absence
+            return Unread(source=source, status=404, code=code, repair="check the network path: the answer is not Azure's")
+        remedy = _PATH_UNKNOWN.get(code.lower())
+        return Unread(source=source, status=404, code=code, repair=remedy) if remedy else Absent(what=source)
+    if status == 429 or (status is not None and status >= 500):
+        repair = "nothing: the service is throttling or failing, and is asked again"
+    return Unread(source=source, status=status, code=code, repair=repair)
+
+
+def _code(error: HttpResponseError) -> str:
+    """The service's error code (never its English text)."""
+    code = getattr(getattr(error, "error", None), "code", None)
+    return str(code) if code else type(error).__name__

@@ -1,0 +1,203 @@
+"""The command line: `keydrift scan`, `keydrift rehearse`, `keydrift demo`, `keydrift host`.
+
+Results go to stdout, progress, logs and errors to stderr; an error is one line that says what to do, with exit status 2. What
+stands in for Azure on a laptop is imported only by the commands that need it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import typer.exceptions
+from rich.console import Console
+
+from keydrift import __version__, bootstrap
+from keydrift.console import print_scan, progress_after_a_while
+from keydrift.document import unread_document, verdict_document
+from keydrift.errors import ConfigError
+from keydrift.facts import Absent, Unread
+from keydrift.logs import to_stderr
+from keydrift.model import State
+from keydrift.row import stamp
+from keydrift.scan import ScanResult, scan
+from keydrift.settings import Settings
+
+if TYPE_CHECKING:
+    from keydrift.ports import Clock, Consumers
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="Detects when Azure Backup loses access to its keys."
+)
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class FailOn(StrEnum):
+    """The level from which `scan` exits with 1."""
+
+    LOST = "lost"
+    AT_RISK = "at_risk"
+
+
+TenantFile = Annotated[Path | None, typer.Option("--tenant", help="Scan a tenant file instead of Azure.", metavar="FILE")]
+
+
+@app.command("scan")
+def scan_command(
+    tenant: TenantFile = None,
+    subscription: Annotated[list[str] | None, typer.Option(help="Only this subscription; may be repeated.", metavar="ID")] = None,
+    management_group: Annotated[str | None, typer.Option(help="Only the subscriptions below it.", metavar="ID")] = None,
+    output: Annotated[Format, typer.Option("--format", help="For people or for programs.")] = Format.TABLE,
+    fail_on: Annotated[FailOn, typer.Option(help="Exit with 1 from this level on.")] = FailOn.LOST,
+) -> None:
+    """Find every key that Azure Backup depends on, and whether it may still be used."""
+    result, clock = asyncio.run(_scan(tenant, subscription or [], management_group))
+    if output is Format.JSON:
+        document = {
+            "schema_version": "1",
+            "generated_at": stamp(clock.now()),
+            "bindings": [verdict_document(verdict) for verdict in result.verdicts],
+            "unread": [unread_document(unread) for unread in result.unread],
+        }
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        print_scan(Console(), result)
+    raise typer.Exit(result.exit_status(State(fail_on.value)))
+
+
+async def _scan(tenant: Path | None, subscriptions: Sequence[str], group: str | None) -> tuple[ScanResult, Clock]:
+    if tenant is None:
+        clock = bootstrap.SystemClock()
+        return await _scan_azure(Settings.from_environment(os.environ), clock, subscriptions, group), clock
+    _needs_local()
+    from keydrift_local.laptop import serving  # noqa: PLC0415
+    from keydrift_local.tenant_file import load_tenant  # noqa: PLC0415
+
+    with serving(load_tenant(tenant)) as laptop:
+        settings = Settings.from_environment(os.environ)
+        return await _scan_azure(settings, laptop.clock, subscriptions, group), laptop.clock
+
+
+async def _scan_azure(settings: Settings, clock: Clock, subscriptions: Sequence[str], group: str | None) -> ScanResult:
+    reads = bootstrap.reading(settings, clock)
+    try:
+        wanted = await _subscriptions(reads.consumers, subscriptions or settings.subscriptions, group)
+        with progress_after_a_while() as progress:
+            task = progress.add_task("reading", total=None)
+            return await scan(
+                consumers=reads.consumers,
+                collector=reads.collector,
+                clock=clock,
+                policy=reads.policy,
+                subscriptions=wanted,
+                progress=lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None),
+            )
+    finally:
+        await reads.close()
+
+
+async def _subscriptions(consumers: Consumers, wanted: Sequence[str], group: str | None) -> tuple[str, ...]:
+    """The subscriptions to scan. Raises ConfigError where nothing can be read or one asked for is not there."""
+    seen = await (consumers.subscriptions_below(group) if group else consumers.subscriptions())
+    match seen:
+        case Unread() as unread:
+            status = f"HTTP {unread.status} " if unread.status else ""
+            raise ConfigError(f"cannot read the {unread.source} ({status}{unread.code}): {unread.repair}")
+        case Absent():
+            raise ConfigError(f"no management group is called `{group}`, or it may not be read")
+        case _:
+            visible = {each.lower(): each for each in seen}
+    missing = [each for each in wanted if each.lower() not in visible]
+    if missing:
+        raise ConfigError(f"no subscription `{missing[0]}` can be read: check the id, or give the identity Reader there")
+    if not visible:
+        raise ConfigError("no subscription can be read: give the identity Reader on at least one")
+    return tuple(visible[each.lower()] for each in wanted) if wanted else tuple(visible.values())
+
+
+@app.command()
+def rehearse(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file (docs/formats).", metavar="FILE")],
+    output: Annotated[Format, typer.Option("--format", help="For people or for programs.")] = Format.TABLE,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless the alerts are those the file expects.")] = False,
+) -> None:
+    """Play a scenario file on a simulated tenant, through the real function app, and show the alerts."""
+    _needs_local()
+    from keydrift_local.rehearsal_command import run_rehearsal  # noqa: PLC0415
+
+    raise typer.Exit(asyncio.run(run_rehearsal(scenario, as_json=output is Format.JSON, check=check)))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the story instead of staying up.")] = False,
+    port: Annotated[int, typer.Option(help="Where the function app listens; 0 takes a free one.")] = 0,
+) -> None:
+    """Tell the story of four lost keys on a simulated tenant, live."""
+    _needs_local()
+    from keydrift_local.demo import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(asyncio.run(run_demo(once=once, port=port)))
+
+
+@app.command()
+def host(
+    tenant: Annotated[Path, typer.Option("--tenant", help="The tenant file to serve.", metavar="FILE")],
+    port: Annotated[int, typer.Option(help="Where the function app listens.")] = 7071,
+) -> None:
+    """Run the function app on this machine, on a simulated tenant, with func's addresses."""
+    _needs_local()
+    from keydrift_local.host_command import run_host  # noqa: PLC0415
+
+    raise typer.Exit(asyncio.run(run_host(tenant, port)))
+
+
+def _needs_local() -> None:
+    if find_spec("keydrift_local") is None:
+        raise ConfigError("this command needs the package `keydrift_local`: run it from a checkout after `make setup`")
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the log on stderr.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Options of every command."""
+    if version:
+        sys.stdout.write(f"keydrift {__version__}\n")
+        raise typer.Exit
+    to_stderr(verbose=verbose)
+
+
+def main() -> None:
+    """The entry point: every expected failure is one line on stderr and exit status 2."""
+    try:
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.Abort:
+        sys.exit(130)
+    except typer.exceptions.TyperException as error:
+        _complain(error.format_message())
+    except ConfigError as error:
+        _complain(str(error))
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str) -> None:
+    line = " ".join(message.split())
+    sys.stderr.write(f"keydrift: {line}\n")
+    sys.exit(2)

@@ -1,0 +1,336 @@
+"""Drift: the last recorded verdict beside the new one, and the alert that the difference makes. Pure.
+
+INVARIANT (unknown must last): alerts compare with the verdict last *alerted*; an unknown is pending until a second read, at least
+a minute after the first, fails too. INVARIANT (resolved follows opened): only an open standing resolves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+from keydrift.access.verdict import granting
+from keydrift.actor import Explanation, Heard, explain, fitting_operations
+from keydrift.model import Finding, ProofStep, State, Verdict
+
+CONFIRM_AFTER = timedelta(minutes=1)
+_CAUSES = UUID("a3f5ab32-2c55-5d0b-9d7c-6a4d0f0f7c11")
+# Findings that say that grants are gone or fall short. A switched model is not among them: there the grants still stand.
+_OF_GRANTS = frozenset(
+    {
+        "access-policy-absent",
+        "access-policy-insufficient",
+        "access-policy-compound-only",
+        "role-assignment-absent",
+        "role-insufficient",
+        "role-assignment-conditional",
+        "hsm-role-assignment-absent",
+        "hsm-role-insufficient",
+        "advisory-permission-missing",
+    }
+)
+
+
+class Kind(StrEnum):
+    """What an alert says of a key binding."""
+
+    OPENED = "opened"
+    CHANGED = "changed"
+    RESOLVED = "resolved"
+
+
+class Via(StrEnum):
+    """What led to the read that found the drift."""
+
+    EVENT = "event"
+    SWEEP = "sweep"
+    SETTLE = "settle"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """An open drift: what was last alerted while the binding was not held.
+
+    `lost_at` is when the present loss happened (the explaining event's time, else the read's), None while nothing is lost;
+    `lost_for` is how long earlier losses of this standing took, at risk in between. So that an actor who is heard of later is
+    still found, the rest keeps what was looked for when it last differed: one of the `operations` since `after` (the last read
+    that saw it otherwise) that explained no alert before (`explained_until`), deleting what `vanished` (None: not known).
+    """
+
+    state: State
+    codes: frozenset[str]
+    cause_key: str
+    opened_at: datetime
+    after: datetime | None
+    lost_at: datetime | None = None
+    lost_for: timedelta = timedelta()
+    actor_named: bool = False
+    operations: frozenset[str] = frozenset()
+    explained_until: datetime | None = None
+    vanished: frozenset[str] | None = None
+    exempted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingRecord:
+    """What is remembered of a key binding. `sequence` numbers its alerts and starts at its creation in epoch seconds.
+
+    `granted_by` are the grants that counted at the last readable verdict; `explained_until` is the time of the newest change that
+    has explained an alert, so that it does not explain the next one too.
+    """
+
+    binding_id: str
+    sequence: int
+    state: State = State.HELD
+    standing: Standing | None = None
+    pending_unknown_since: datetime | None = None
+    read_at: datetime | None = None
+    granted_by: frozenset[str] = frozenset()
+    explained_until: datetime | None = None
+
+    @classmethod
+    def created(cls, binding_id: str, at: datetime) -> BindingRecord:
+        """The record of a binding first seen now: taken for held, so a first verdict of `held` raises nothing."""
+        return cls(binding_id=binding_id, sequence=int(at.timestamp()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What a drift produces; `row.alert_row` renders it."""
+
+    id: str
+    kind: Kind
+    sequence: int
+    verdict: Verdict
+    previous: State
+    via: Via
+    detected_at: datetime
+    cause_key: str
+    explanation: Explanation
+    outage: timedelta | None = None
+    reason: str | None = None
+    exempted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The record to keep, the alert to send (if any), and whether an unknown waits for its second read."""
+
+    record: BindingRecord
+    alert: Alert | None = None
+    awaits_second_read: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The circumstances of a comparison. `confirmed` skips the second read: the verdict is not one of a single failed read."""
+
+    now: datetime
+    via: Via
+    heard: tuple[Heard, ...] = ()
+    confirmed: bool = False
+
+
+def alert_id(binding_id: str, sequence: int) -> str:
+    """UUIDv5 of binding id and sequence, so that a repeated delivery is a duplicate row with the same id."""
+    return str(uuid5(UUID(binding_id), str(sequence)))
+
+
+def compare(last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
+    """Compare a verdict with what was recorded, and say what to record and to send.
+
+    The verdict's facts must not be older than the record's (the monitor discards those).
+    """
+    grants = _grants(verdict)
+    if verdict.state is State.UNKNOWN and not at.confirmed and not _still_unknown(last):
+        since = last.pending_unknown_since or verdict.read_at
+        if verdict.read_at - since < CONFIRM_AFTER:
+            # The grants of the last readable verdict are kept: a blind read says nothing about them
+            record = replace(last, pending_unknown_since=since, read_at=verdict.read_at)
+            return Comparison(record=record, awaits_second_read=True)
+    record = replace(last, pending_unknown_since=None, read_at=verdict.read_at, granted_by=grants or last.granted_by)
+    if verdict.state is State.HELD:
+        return _held(replace(record, granted_by=grants), last, verdict, at)
+    return _not_held(record, last, verdict, at)
+
+
+def retire(last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
+    """Nothing needs the key any more: an open drift is resolved with reason `retired`; the sequence is kept."""
+    standing, last = last.standing, replace(last, pending_unknown_since=None)
+    if standing is None:
+        return Comparison(record=last)
+    record, alert = _alert(last, verdict, at, Kind.RESOLVED, Explanation.none(), standing, standing.state, reason="retired")
+    return Comparison(record=replace(record, standing=None, state=State.HELD), alert=alert)
+
+
+def _still_unknown(last: BindingRecord) -> bool:
+    return last.standing is not None and last.standing.state is State.UNKNOWN
+
+
+def _held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
+    standing = last.standing
+    record = replace(record, state=State.HELD, standing=None)
+    if standing is None:
+        return Comparison(record=record)
+    repairs = fitting_operations(ended=standing.codes)
+    explanation = explain(repairs, at.heard, after=last.read_at, before=at.now, explained_until=last.explained_until)
+    outage = _lost_until(standing, explanation.occurred_at or verdict.read_at) or None
+    record, alert = _alert(record, verdict, at, Kind.RESOLVED, explanation, standing, standing.state, outage=outage)
+    return Comparison(record=record, alert=alert)
+
+
+def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
+    standing = last.standing
+    if standing is not None and (standing.state, standing.codes) == (verdict.state, verdict.codes):
+        return _same(record, standing, verdict, at)
+    before = standing.codes if standing else frozenset[str]()
+    # Only what is new needs a cause: a change that fits an older finding did not bring the new one about
+    operations = fitting_operations(begun=verdict.codes - before, ended=before - verdict.codes)
+    vanished = _vanished(last, verdict)
+    explanation = explain(
+        operations,
+        at.heard,
+        after=last.read_at,
+        before=at.now,
+        explained_until=last.explained_until,
+        vanished=vanished,
+    )
+    # The loss of what was unreadable, or merely at risk, is another incident than that was
+    newly = standing is None or (verdict.state is State.LOST and standing.lost_at is None)
+    now = Standing(
+        state=verdict.state,
+        codes=verdict.codes,
+        cause_key=_cause_key(verdict, explanation, vanished) if newly or standing is None else standing.cause_key,
+        opened_at=at.now,
+        after=last.read_at,
+        lost_at=_lost_at(standing, verdict, explanation),
+        lost_for=_lost_for(standing, verdict, explanation),
+        actor_named=explanation.names_actor,
+        operations=operations,
+        explained_until=last.explained_until,
+        vanished=vanished,
+        exempted=standing.exempted if standing else False,
+    )
+    kind, previous = (Kind.CHANGED, standing.state) if standing else (Kind.OPENED, State.HELD)
+    record, alert = _alert(record, verdict, at, kind, explanation, now, previous)
+    return Comparison(record=replace(record, state=verdict.state, standing=now), alert=alert)
+
+
+def _same(record: BindingRecord, standing: Standing, verdict: Verdict, at: Moment) -> Comparison:
+    """The drift that was alerted already; at most it is heard only now who caused it."""
+    record = replace(record, state=verdict.state)
+    if standing.actor_named:
+        return Comparison(record=record)
+    explanation = explain(
+        standing.operations,
+        at.heard,
+        after=standing.after,
+        before=standing.opened_at,
+        explained_until=standing.explained_until,
+        vanished=standing.vanished,
+    )
+    if not explanation.names_actor:
+        return Comparison(record=record)
+    lost_at = standing.lost_at
+    if lost_at is not None and verdict.state is State.LOST and explanation.occurred_at:
+        # An earlier loss that this one only widened keeps its beginning
+        lost_at = min(lost_at, explanation.occurred_at)
+    joined = replace(standing, lost_at=lost_at, actor_named=True)
+    record, alert = _alert(record, verdict, at, Kind.CHANGED, explanation, joined, standing.state)
+    return Comparison(record=replace(record, standing=joined), alert=alert)
+
+
+def _lost_at(standing: Standing | None, verdict: Verdict, explanation: Explanation) -> datetime | None:
+    if verdict.state is State.AT_RISK:
+        return None
+    if standing is not None and standing.lost_at is not None:
+        return standing.lost_at
+    return (explanation.occurred_at or verdict.read_at) if verdict.state is State.LOST else None
+
+
+def _lost_for(standing: Standing | None, verdict: Verdict, explanation: Explanation) -> timedelta:
+    if standing is None:
+        return timedelta()
+    # At risk means usable: the loss has ended, even if not everything is well
+    ended = verdict.state is State.AT_RISK
+    return _lost_until(standing, explanation.occurred_at or verdict.read_at) if ended else standing.lost_for
+
+
+def _lost_until(standing: Standing, repaired_at: datetime) -> timedelta:
+    present = max(repaired_at - standing.lost_at, timedelta()) if standing.lost_at else timedelta()
+    return standing.lost_for + present
+
+
+def _alert(
+    record: BindingRecord,
+    verdict: Verdict,
+    at: Moment,
+    kind: Kind,
+    explanation: Explanation,
+    standing: Standing,
+    previous: State,
+    *,
+    outage: timedelta | None = None,
+    reason: str | None = None,
+) -> tuple[BindingRecord, Alert]:
+    sequence = record.sequence + 1
+    alert = Alert(
+        id=alert_id(record.binding_id, sequence),
+        kind=kind,
+        sequence=sequence,
+        verdict=verdict,
+        previous=previous,
+        via=at.via,
+        detected_at=at.now,
+        cause_key=standing.cause_key,
+        explanation=explanation,
+        outage=outage,
+        reason=reason,
+        exempted=standing.exempted,
+    )
+    known = [t for t in (record.explained_until, explanation.occurred_at) if t is not None]
+    return replace(record, sequence=sequence, explained_until=max(known, default=None)), alert
+
+
+def _grants(verdict: Verdict) -> frozenset[str]:
+    """Ids of the grants that count. Azure's role assignments have an id of their own wherever they stand, others one of their key
+    store only, so theirs carry the key store's."""
+    return frozenset(_grant_id(step, verdict).lower() for step in granting(verdict))
+
+
+def _grant_id(step: ProofStep, verdict: Verdict) -> str:
+    if step.kind == "role-assignment":
+        return step.id
+    store = step.scope if step.kind == "access-policy" else str(verdict.key_store.id) if verdict.key_store else ""
+    return f"{store}|{step.id}"
+
+
+def _vanished(last: BindingRecord, verdict: Verdict) -> frozenset[str] | None:
+    """The grants that counted before and do not now; None where none was known, or the findings are not about grants."""
+    if not last.granted_by or not verdict.codes & _OF_GRANTS:
+        return None
+    return last.granted_by - _grants(verdict)
+
+
+def _cause_key(verdict: Verdict, explanation: Explanation, vanished: frozenset[str] | None) -> str:
+    """The same for all alerts of one cause: one role assignment behind many bindings, or one right the monitor itself lost.
+
+    Findings of a lower level than the verdict's do not make another cause.
+    """
+    worst = [finding for finding in verdict.findings if finding.level is verdict.state]
+    if verdict.state is State.UNKNOWN:
+        cause = "unread|" + "|".join(sorted({_unread_cause(f) for f in worst}))
+    elif vanished:
+        cause = "grants|" + "|".join(sorted(vanished))
+    elif explanation.notice is not None:
+        cause = f"change|{explanation.notice.resource_id.key}|{explanation.notice.correlation_id or explanation.notice.event_id}"
+    else:
+        cause = f"found|{verdict.binding.target.uri.host}|" + "|".join(sorted({f.code for f in worst}))
+    return str(uuid5(_CAUSES, cause))
+
+
+def _unread_cause(found: Finding) -> str:
+    return f"{found.code}:{found.remediation}:{found.evidence.get('status')}"

@@ -1,0 +1,172 @@
+"""From resources to key bindings: which identities need which keys, as the tenant's own resources tell. Pure.
+
+Adapters read and decode; this module only joins (catalogue, "Discovery").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from keydrift.facts import Unread
+from keydrift.key_uri import KeyUri
+from keydrift.model import (
+    AppIdentity,
+    Consumer,
+    IdentityReference,
+    KeyBinding,
+    ProtectedItem,
+    ResourceIdentity,
+    Scenario,
+    StoreObject,
+)
+from keydrift.resource_id import ResourceId
+from keydrift.watchlist import binding_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptedVault:
+    """A Backup vault or Recovery Services vault that encrypts with a customer's key; `key` may pin a version."""
+
+    id: ResourceId
+    scenario: Scenario
+    location: str | None
+    key: KeyUri
+    identity: ResourceIdentity
+    encryption_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskEncryptionSet:
+    """A disk encryption set; `store_id` is absent where the key vault stands in another subscription (azure-facts 5.5)."""
+
+    id: ResourceId
+    key: KeyUri
+    store_id: ResourceId | None
+    identity: ResourceIdentity
+    for_confidential_vms: bool
+    rotation_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdeSetting:
+    """Azure Disk Encryption settings of one disk: the secret, and the key encryption key where one is named."""
+
+    secret: StoreObject
+    key: StoreObject | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectedVm:
+    """A virtual machine under protection. `secure_sets` are named in its confidential disks' security profile, `other_sets` are
+    set on its disks otherwise."""
+
+    id: ResourceId
+    location: str | None
+    item: ProtectedItem
+    confidential: bool = False
+    secure_sets: tuple[ResourceId, ...] = ()
+    other_sets: tuple[ResourceId, ...] = ()
+    ade: tuple[AdeSetting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What was listed. `stores` maps a key store's host to its ARM id; `unread` names what could not be listed: then bindings
+    may be missing, and the result is not complete."""
+
+    stores: Mapping[str, ResourceId] = field(default_factory=lambda: MappingProxyType({}))
+    vaults: tuple[EncryptedVault, ...] = ()
+    disk_sets: Mapping[str, DiskEncryptionSet] = field(default_factory=lambda: MappingProxyType({}))
+    vms: tuple[ProtectedVm, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def discover(inventory: Inventory, backup_app_id: str) -> tuple[KeyBinding, ...]:
+    """Every key binding that the inventory shows, each once with all its consumers, in a stable order."""
+    found: dict[str, KeyBinding] = {}
+    for binding in (*_vault_bindings(inventory), *_vm_bindings(inventory, AppIdentity(app_id=backup_app_id))):
+        known = found.get(binding.id)
+        found[binding.id] = _joined(known, binding) if known else binding
+    return tuple(found[key] for key in sorted(found))
+
+
+def _joined(known: KeyBinding, other: KeyBinding) -> KeyBinding:
+    consumers = {c.id: c for c in (*known.consumers, *other.consumers)}
+    for consumer in other.consumers:
+        mine = next((c for c in known.consumers if c.id == consumer.id), None)
+        if mine is not None:
+            items = {i.id: i for i in (*mine.protected_items, *consumer.protected_items)}
+            versions = tuple(sorted({*mine.key_versions, *consumer.key_versions}))
+            consumers[consumer.id] = replace(consumer, protected_items=tuple(items.values()), key_versions=versions)
+    secrets = {(s.uri.versionless, s.uri.version): s for s in (*known.secrets, *other.secrets)}
+    target = known.target if known.target.store_id else other.target
+    return replace(known, target=target, consumers=tuple(consumers.values()), secrets=tuple(secrets.values()))
+
+
+def _binding(
+    scenario: Scenario,
+    identity: IdentityReference,
+    target: StoreObject,
+    consumers: Iterable[Consumer],
+    secrets: tuple[StoreObject, ...] = (),
+) -> KeyBinding:
+    return KeyBinding(
+        id=binding_id(scenario, identity, target.uri),
+        scenario=scenario,
+        identity=identity,
+        target=target,
+        secrets=secrets,
+        consumers=tuple(consumers),
+    )
+
+
+def _vault_bindings(inventory: Inventory) -> Iterator[KeyBinding]:
+    for vault in inventory.vaults:
+        consumer = Consumer(
+            id=vault.id,
+            key_versions=_versions(vault.key),
+            location=vault.location,
+            encryption_state=vault.encryption_state,
+        )
+        yield _binding(vault.scenario, vault.identity, _placed(vault.key.versionless, None, inventory), (consumer,))
+
+
+def _vm_bindings(inventory: Inventory, app: AppIdentity) -> Iterator[KeyBinding]:
+    for vm in inventory.vms:
+        for each in _confidential_sets(vm, inventory):
+            target = _placed(each.key.versionless, each.store_id, inventory)
+            consumer = _consumer(vm, each.key)
+            yield _binding(Scenario.CVM_CMK, app, target, (consumer,))
+            yield _binding(Scenario.CVM_DES, each.identity, target, (replace(consumer, rotation_error=each.rotation_error),))
+        for setting in vm.ade:
+            secret = _placed(setting.secret.uri, setting.secret.store_id, inventory)
+            if setting.key is None:
+                yield _binding(Scenario.ADE_BEK, app, secret, (_consumer(vm),))
+            else:
+                key = _placed(setting.key.uri.versionless, setting.key.store_id, inventory)
+                consumer = _consumer(vm, setting.key.uri)
+                yield _binding(Scenario.ADE_KEK, app, key, (consumer,), (secret,))
+
+
+def _confidential_sets(vm: ProtectedVm, inventory: Inventory) -> Iterator[DiskEncryptionSet]:
+    if not vm.confidential:
+        return
+    for set_id in dict.fromkeys((*vm.secure_sets, *vm.other_sets)):
+        found = inventory.disk_sets.get(set_id.key)
+        if found is not None and (set_id in vm.secure_sets or found.for_confidential_vms):
+            yield found
+
+
+def _consumer(vm: ProtectedVm, key: KeyUri | None = None) -> Consumer:
+    return Consumer(id=vm.id, key_versions=_versions(key), location=vm.location, protected_items=(vm.item,))
+
+
+def _versions(key: KeyUri | None) -> tuple[str, ...]:
+    return (key.version,) if key is not None and key.version else ()
+
+
+def _placed(uri: KeyUri, declared: ResourceId | None, inventory: Inventory) -> StoreObject:
+    # The host decides: a declared source vault may have moved since
+    return StoreObject(uri=uri, store_id=inventory.stores.get(uri.host) or declared)

@@ -1,0 +1,142 @@
+"""The rows that the SOC queries: names and meanings are the product's interface (`KeyDriftAlerts_CL`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from keydrift import __version__
+from keydrift.catalogue import CODES, severity_of
+from keydrift.drift import Alert, Kind
+from keydrift.model import Finding, PermissionModel, ProofStep, State, Verdict
+
+SCHEMA_VERSION = "1"
+CAPPED_AT = 50
+# How long a change of role assignments takes to bite at most (azure-facts 4.1); access policies have no documented lag.
+RBAC_PROPAGATION = timedelta(minutes=10)
+
+
+def stamp(at: datetime | None) -> str | None:
+    """RFC 3339 UTC with milliseconds."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def finding_document(finding: Finding) -> dict[str, object]:
+    """A finding as it stands in rows and in scan output."""
+    return {
+        "code": finding.code,
+        "level": str(finding.level),
+        "summary": finding.summary,
+        "evidence": {k: list(v) if isinstance(v, tuple) else v for k, v in finding.evidence.items()},
+        "remediation": finding.remediation,
+    }
+
+
+def proof_document(step: ProofStep) -> dict[str, object]:
+    """A weighed grant or deny as it stands in scan output and posture rows."""
+    return {
+        "kind": step.kind,
+        "id": step.id,
+        "scope": step.scope,
+        "role": step.role,
+        "effect": str(step.effect),
+        "permissions": list(step.permissions),
+        "reason": step.reason,
+    }
+
+
+def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
+    """Render an alert as the row that is sent; every column of the contract is present, unknown ones null."""
+    verdict, explanation = alert.verdict, alert.explanation
+    notice, actor = explanation.notice, explanation.actor
+    return {
+        "TimeGenerated": stamp(alert.detected_at),
+        "AlertId": alert.id,
+        "SchemaVersion": SCHEMA_VERSION,
+        "Kind": str(alert.kind),
+        "Severity": severity_of(State.HELD if alert.kind is Kind.RESOLVED else verdict.state, verdict.findings),
+        "Verdict": str(verdict.state),
+        "PreviousVerdict": str(alert.previous),
+        "Sequence": alert.sequence,
+        "Title": _title(alert),
+        "Summary": _summary(alert),
+        "Reason": alert.reason,
+        **_verdict_columns(verdict),
+        "DetectedVia": str(alert.via),
+        "EventId": notice.event_id if notice else None,
+        "EventType": notice.event_type if notice else None,
+        "OperationName": notice.operation if notice else None,
+        "CorrelationId": notice.correlation_id if notice else None,
+        "ActorObjectId": actor.object_id if actor else None,
+        "ActorName": actor.name if actor else None,
+        "ActorAppId": actor.app_id if actor else None,
+        "ActorIp": actor.ip if actor else None,
+        "ActorConfidence": str(explanation.confidence),
+        "OccurredAt": stamp(explanation.occurred_at),
+        "ReceivedAt": stamp(explanation.received_at),
+        "ReadAt": stamp(verdict.read_at),
+        "DetectedAt": stamp(alert.detected_at),
+        "EffectiveBy": stamp(_effective_by(alert)),
+        "OutageSeconds": None if alert.outage is None else int(alert.outage.total_seconds()),
+        "FirstBackupAtRiskAt": None,
+        "Exempted": alert.exempted,
+        "ExemptionReason": None,
+        "CauseKey": alert.cause_key,
+        "TenantId": tenant_id,
+        "MonitorVersion": __version__,
+    }
+
+
+def _verdict_columns(verdict: Verdict) -> Mapping[str, object]:
+    binding = verdict.binding
+    store = verdict.key_store.id if verdict.key_store else binding.target.store_id
+    consumers = [str(consumer.id) for consumer in binding.consumers]
+    items = [item for consumer in binding.consumers for item in consumer.protected_items]
+    backups = [item.last_backup_at for item in items if item.last_backup_at]
+    return {
+        "BindingId": binding.id,
+        "Scenario": str(binding.scenario),
+        "FindingCodes": [finding.code for finding in verdict.findings],
+        "Findings": [finding_document(finding) for finding in verdict.findings],
+        "Missing": list(verdict.missing),
+        "Remediation": "\n".join(dict.fromkeys(f.remediation for f in verdict.findings if f.remediation)),
+        "PermissionModel": str(verdict.permission_model) if verdict.permission_model else None,
+        "KeyStoreId": str(store) if store else None,
+        "KeyStoreName": store.name if store else binding.target.uri.store_name,
+        "KeyUri": str(binding.target.uri.versionless),
+        "SubscriptionId": store.subscription_id if store else None,
+        "ResourceGroup": store.resource_group if store else None,
+        "PrincipalObjectId": verdict.principal.object_id if verdict.principal else None,
+        "PrincipalName": verdict.principal.name if verdict.principal else None,
+        "Consumers": consumers[:CAPPED_AT],
+        "ConsumerCount": len(consumers),
+        "ProtectedItemCount": len(items),
+        "ProtectedItems": [str(item.id) for item in items][:CAPPED_AT],
+        "LastRecoveryPointAt": stamp(max(backups, default=None)),
+    }
+
+
+def _title(alert: Alert) -> str:
+    key = _key_name(alert.verdict)
+    if alert.kind is Kind.RESOLVED:
+        return f"Azure Backup can use {key} again" if alert.reason is None else f"Nothing needs {key} any more"
+    findings = alert.verdict.findings
+    return f"{CODES[findings[0].code].title}: {key}" if findings else key
+
+
+def _summary(alert: Alert) -> str:
+    if alert.kind is Kind.RESOLVED:
+        now = "nothing missing now" if alert.reason is None else alert.reason
+        return f"{alert.verdict.binding.scenario} for {_key_name(alert.verdict)}: {alert.previous} before, {now}"
+    return "; ".join(finding.summary for finding in alert.verdict.findings)
+
+
+def _key_name(verdict: Verdict) -> str:
+    uri = verdict.binding.target.uri
+    word = "key" if uri.kind == "keys" else "secret"
+    return f"{word} {uri.object_name} in {uri.store_name}"
+
+
+def _effective_by(alert: Alert) -> datetime:
+    since = alert.explanation.occurred_at or alert.verdict.read_at
+    return since + (RBAC_PROPAGATION if alert.verdict.permission_model is PermissionModel.RBAC else timedelta())

@@ -1,0 +1,74 @@
+"""`keydrift scan`: the same reads and the same decisions as the monitor's, once and without a state store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from keydrift.access.key_state import Horizon
+from keydrift.access.verdict import decide
+from keydrift.collect import Collector, Known
+from keydrift.facts import Unread
+from keydrift.inventory import discover
+from keydrift.model import State, Verdict
+from keydrift.monitor import visible
+from keydrift.ports import Clock, Consumers
+from keydrift.reconcile import Policy
+
+type Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanResult:
+    """Every verdict, and what could not be read: for the verdicts and for the inventory itself."""
+
+    verdicts: tuple[Verdict, ...]
+    unread: tuple[Unread, ...]
+    inventory_unread: tuple[Unread, ...]
+
+    def exit_status(self, fail_on: State = State.LOST) -> int:
+        """0 nothing lost or unknown, 1 something lost (or at the level asked for), 3 something unknown.
+
+        An inventory that could not be read is unknown too: a binding may hide there.
+        """
+        states = {verdict.state for verdict in self.verdicts}
+        if any(state.rank >= fail_on.rank and state is not State.UNKNOWN for state in states):
+            return 1
+        return 3 if State.UNKNOWN in states or self.inventory_unread else 0
+
+
+async def scan(
+    *,
+    consumers: Consumers,
+    collector: Collector,
+    clock: Clock,
+    policy: Policy,
+    subscriptions: Sequence[str],
+    progress: Progress | None = None,
+) -> ScanResult:
+    """Find every key binding, read, decide. Never raises for a failed read."""
+    say = progress or (lambda _what, _done, _total: None)
+    say("reading the inventory", 0, 0)
+    wanted, unlisted = await visible(consumers, subscriptions)
+    inventory = await consumers.read(wanted)
+    bindings = discover(inventory, policy.backup_app_id)
+    hosts = sorted({binding.target.uri.host for binding in bindings})
+    verdicts: list[Verdict] = []
+    object_ids: dict[str, str] = {}
+    for done, host in enumerate(hosts):
+        say("reading key stores", done, len(hosts))
+        mine = [binding for binding in bindings if binding.target.uri.host == host]
+        known = Known(object_ids=object_ids, declared=policy.declared, tenant_id=policy.tenant_id)
+        facts = await collector.collect(mine, known)
+        horizon = Horizon(now=clock.now(), key_expiry=policy.key_expiry)
+        found = [decide(binding, facts, horizon) for binding in mine]
+        verdicts += found
+        object_ids |= {
+            v.binding.identity.reference: v.principal.object_id
+            for v in found
+            if v.principal is not None and not v.binding.identity.reference.startswith("/")
+        }
+    say("reading key stores", len(hosts), len(hosts))
+    missing = (*unlisted, *inventory.unread)
+    unread = tuple(dict.fromkeys((*missing, *(each for v in verdicts for each in v.unread))))
+    return ScanResult(verdicts=tuple(verdicts), unread=unread, inventory_unread=missing)

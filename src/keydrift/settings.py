@@ -1,0 +1,136 @@
+"""The settings: few, typed, read from the environment at first use, with one error that names all that is wrong.
+
+`docs/settings.md` is the table for people; a test holds it against this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from keydrift.errors import ConfigError
+
+DEFAULT_QUEUE = "keydrift-recheck"
+# Bound by the Functions host itself, in `function_app.py`: six-field NCRONTAB, seconds first
+SWEEP_SCHEDULE, DEFAULT_SWEEP_SCHEDULE = "KEYDRIFT_SWEEP_SCHEDULE", "0 */15 * * * *"
+DELIVER_SCHEDULE, DEFAULT_DELIVER_SCHEDULE = "KEYDRIFT_DELIVER_SCHEDULE", "30 */2 * * * *"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Durations are timedeltas; `backup_app_id` None means the cloud's default."""
+
+    cloud: str = "AzureCloud"
+    state: str = "sqlite:.keydrift/state.db"
+    table: str = "keydrift"
+    recheck_queue: str = DEFAULT_QUEUE
+    subscriptions: tuple[str, ...] = ()
+    tenant_id: str | None = None
+    backup_app_id: str | None = None
+    backup_object_id: str | None = None
+    identity_client_id: str | None = None
+    dcr_endpoint: str | None = None
+    dcr_rule_id: str | None = None
+    alert_stream: str = "Custom-KeyDriftAlerts_CL"
+    key_expiry_horizon: timedelta = timedelta(days=30)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings. Raises ConfigError that names every wrong one."""
+        return cls._read(_Reader(environment))
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """The names of all settings, those included that only the function host reads (the timers' schedules)."""
+        read = _Reader({})
+        cls._read(read)
+        return frozenset(read.names) | {SWEEP_SCHEDULE, DELIVER_SCHEDULE}
+
+    @classmethod
+    def _read(cls, read: _Reader) -> Settings:
+        default = cls()
+        settings = cls(
+            cloud=read.text("KEYDRIFT_CLOUD", default.cloud),
+            state=read.checked("KEYDRIFT_STATE", default.state, _state),
+            table=read.text("KEYDRIFT_TABLE", default.table),
+            recheck_queue=read.text("KEYDRIFT_RECHECK_QUEUE", default.recheck_queue),
+            subscriptions=tuple(
+                part.strip().lower() for part in read.text("KEYDRIFT_SUBSCRIPTIONS", "").split(",") if part.strip()
+            ),
+            tenant_id=read.guid("KEYDRIFT_TENANT_ID"),
+            backup_app_id=read.guid("KEYDRIFT_BACKUP_APP_ID"),
+            backup_object_id=read.guid("KEYDRIFT_BACKUP_OBJECT_ID"),
+            identity_client_id=read.guid("AZURE_CLIENT_ID"),
+            dcr_endpoint=read.maybe("KEYDRIFT_DCR_ENDPOINT", _https),
+            dcr_rule_id=read.maybe("KEYDRIFT_DCR_RULE_ID"),
+            alert_stream=read.text("KEYDRIFT_ALERT_STREAM", default.alert_stream),
+            key_expiry_horizon=read.days("KEYDRIFT_KEY_EXPIRY_HORIZON_DAYS", default.key_expiry_horizon),
+        )
+        if bool(settings.dcr_endpoint) != bool(settings.dcr_rule_id):
+            read.wrong.append("`KEYDRIFT_DCR_ENDPOINT` and `KEYDRIFT_DCR_RULE_ID` belong together: set both or neither")
+        if read.wrong:
+            raise ConfigError("; ".join(read.wrong))
+        return settings
+
+
+class _Reader:
+    """Reads values, and gathers their names and what is wrong with them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.names: list[str] = []
+        self.wrong: list[str] = []
+
+    def text(self, name: str, default: str) -> str:
+        self.names.append(name)
+        return self._environment.get(name, "").strip() or default
+
+    def maybe(self, name: str, check: Callable[[str], str | None] | None = None) -> str | None:
+        value = self.text(name, "")
+        return (self.checked(name, value, check) if check else value) if value else None
+
+    def checked(self, name: str, default: str, check: Callable[[str], str | None]) -> str:
+        value = self.text(name, default)
+        problem = check(value)
+        if problem:
+            self.wrong.append(f"`{name}` is `{value}`: {problem}")
+        return value
+
+    def guid(self, name: str) -> str | None:
+        value = self.maybe(name)
+        if value is None:
+            return None
+        try:
+            return str(UUID(value))
+        except ValueError:
+            self.wrong.append(f"`{name}` is `{value}`: expected a GUID")
+            return None
+
+    def days(self, name: str, default: timedelta) -> timedelta:
+        value = self.maybe(name)
+        if value is None:
+            return default
+        if not value.isascii() or not value.isdigit() or int(value) > 3650:
+            self.wrong.append(f"`{name}` is `{value}`: expected a whole number of days, at most 3650")
+            return default
+        return timedelta(days=int(value))
+
+
+def _state(value: str) -> str | None:
+    kind, _, rest = value.partition(":")
+    if (kind == "sqlite" and rest) or kind == "https" or value == "AzureWebJobsStorage":
+        return None
+    return (
+        "expected `sqlite:<file>`, `https://<account>.table.core.windows.net`, or `AzureWebJobsStorage` (its connection string)"
+    )
+
+
+def _https(value: str) -> str | None:
+    return (
+        None
+        if urlsplit(value).scheme == "https" and urlsplit(value).hostname
+        else "expected an address that starts with https://"
+    )

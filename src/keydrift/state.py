@@ -1,0 +1,251 @@
+"""What keydrift remembers, on any entity store: watchlist, records, notices, alerts not yet delivered, dead letters.
+
+| partition | row | holds |
+|---|---|---|
+| `watchlist` | binding id | the key binding |
+| `stores` | host | when facts were last read, object ids and role definitions seen |
+| `binding/{id}` | `record`, `alert/{sequence}` | record and posture; alerts not yet delivered: one atomic write |
+| `notices/{host}` | time and event id | notices, so that an actor who comes later still is joined |
+| `undelivered` | binding id | where to look for alerts; written before the alert, removed after its delivery |
+| `dead-letters` | time and event id | events that could not be decoded |
+| `marks` | name | watchlist version, when the last sweep was asked for |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import cast
+from uuid import uuid4
+
+from keydrift.actor import Heard
+from keydrift.document import binding_document, binding_from, heard_document, heard_from, record_document, record_from
+from keydrift.drift import BindingRecord
+from keydrift.model import KeyBinding
+from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
+from keydrift.watchlist import Watchlist
+
+NOTICES_KEPT = timedelta(minutes=30)
+_ALERT = "alert/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRecord:
+    """What is remembered of a key store. `read_at` is None until its facts were recorded once.
+
+    `object_ids` maps app ids to object ids as the directory showed them; `role_definitions` are the guids weighed last;
+    `answered` whether the store itself was ever read.
+    """
+
+    host: str
+    read_at: datetime | None = None
+    object_ids: Mapping[str, str] = field(default_factory=dict)
+    role_definitions: frozenset[str] = frozenset()
+    answered: bool = False
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A binding's record with what guards it; `posture` is its last verdict as a document."""
+
+    record: BindingRecord
+    posture: Mapping[str, object] | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingAlert:
+    """An alert that is recorded and not yet delivered."""
+
+    binding_id: str
+    row_key: str
+    row: Mapping[str, object]
+
+
+class State:
+    """Typed access to an entity store. Methods raise StateError and, where said, StateConflictError."""
+
+    def __init__(self, entities: EntityStore) -> None:
+        self._entities = entities
+        self._watchlist: tuple[str, Watchlist] | None = None
+
+    # --- watchlist
+
+    async def watchlist(self) -> Watchlist:
+        """The watchlist, from memory while its version stands."""
+        mark = await self._entities.get("marks", "watchlist")
+        version = str(mark.body["version"]) if mark else ""
+        if self._watchlist is None or self._watchlist[0] != version:
+            bindings = [binding_from(each.body) for each in await self._entities.query("watchlist")]
+            stores = [_store_from(each) for each in await self._entities.query("stores")]
+            self._watchlist = version, Watchlist.of(bindings, {each.host: each.role_definitions for each in stores})
+        return self._watchlist[1]
+
+    async def watch(self, added: Iterable[KeyBinding], removed: Iterable[str] = ()) -> None:
+        """Add, replace or remove key bindings. The version moves last, so that a reader never keeps half a change."""
+        operations: list[Write | Delete] = [
+            Write(entity=Entity(partition="watchlist", row=each.id, body=binding_document(each), etag="*")) for each in added
+        ]
+        operations += [Delete(partition="watchlist", row=each) for each in removed]
+        for start in range(0, len(operations), 100):
+            await self._entities.transact(operations[start : start + 100])
+        if operations:
+            await self._bump()
+
+    async def _bump(self) -> None:
+        # A token, not a counter: two writers who count from the same number would hide the second change
+        await self._put("marks", "watchlist", {"version": uuid4().hex}, "*")
+
+    # --- key stores and notices
+
+    async def store(self, host: str) -> StoreRecord:
+        """The record of a key store; an empty one where there is none yet."""
+        found = await self._entities.get("stores", host)
+        return _store_from(found) if found else StoreRecord(host=host)
+
+    async def stores(self) -> Sequence[StoreRecord]:
+        """Every key store's record."""
+        return [_store_from(each) for each in await self._entities.query("stores")]
+
+    async def put_store(self, record: StoreRecord) -> None:
+        """Keep a key store's record. Raises StateConflictError where somebody else did meanwhile."""
+        body = {
+            "host": record.host,
+            "readAt": record.read_at.isoformat() if record.read_at else None,
+            "objectIds": dict(record.object_ids),
+            "roleDefinitions": sorted(record.role_definitions),
+            "answered": record.answered,
+        }
+        await self._put("stores", record.host, body, record.etag)
+        known = self._watchlist
+        if known is not None and known[1].role_definitions.get(record.host, frozenset()) != record.role_definitions:
+            await self._bump()
+
+    async def hear(self, host: str, heard: Heard) -> None:
+        """Keep a notice with a key store; the same event twice is kept once a time of receipt."""
+        row = f"{heard.received_at.isoformat()}/{heard.notice.event_id[:200]}"
+        await self._put(f"notices/{host}", row, heard_document(heard), "*")
+
+    async def heard(self, host: str, now: datetime) -> tuple[Heard, ...]:
+        """The notices that are still kept for a key store; older ones are removed on the way."""
+        entities = await self._entities.query(f"notices/{host}")
+        oldest = (now - NOTICES_KEPT).isoformat()
+        stale = [each for each in entities if each.row < oldest]
+        for start in range(0, len(stale), 100):
+            await self._entities.transact([Delete(partition=e.partition, row=e.row) for e in stale[start : start + 100]])
+        return tuple(heard_from(each.body) for each in entities if each.row >= oldest)
+
+    # --- bindings and alerts
+
+    async def remembered(self, binding_id: str) -> Remembered | None:
+        """A binding's record, or None where it was never seen."""
+        found = await self._entities.get(f"binding/{binding_id}", "record")
+        if found is None:
+            return None
+        return Remembered(
+            record=record_from(cast("Mapping[str, object]", found.body["record"])),
+            posture=cast("Mapping[str, object] | None", found.body.get("posture")),
+            etag=found.etag,
+        )
+
+    async def record(self, remembered: Remembered, row: Mapping[str, object] | None) -> None:
+        """Keep a binding's record and the alert that it causes in one atomic write. Raises StateConflictError.
+
+        INVARIANT (nothing is lost): the mark that says where to look for the alert is written first.
+        """
+        record = remembered.record
+        partition = f"binding/{record.binding_id}"
+        body = {"record": record_document(record), "posture": remembered.posture}
+        operations = [Write(entity=Entity(partition=partition, row="record", body=body, etag=remembered.etag))]
+        if row is not None:
+            await self._put("undelivered", record.binding_id, {"bindingId": record.binding_id, "since": row["DetectedAt"]}, "*")
+            alert = Entity(partition=partition, row=f"{_ALERT}{record.sequence:014d}", body=row)
+            operations.append(Write(entity=alert))
+        await self._entities.transact(operations)
+
+    async def undelivered(self) -> Sequence[PendingAlert]:
+        """Every alert that is recorded and not yet delivered, those of one binding in their order."""
+        marks = await self._entities.query("undelivered")
+        return [alert for mark in marks for alert in await self.undelivered_of(mark.row)]
+
+    async def undelivered_of(self, binding_id: str) -> Sequence[PendingAlert]:
+        """The alerts of one binding that are not yet delivered, in their order."""
+        entities = await self._entities.query(f"binding/{binding_id}", _ALERT)
+        return [PendingAlert(binding_id=binding_id, row_key=each.row, row=each.body) for each in entities]
+
+    async def delivered(self, alerts: Sequence[PendingAlert]) -> None:
+        """Forget delivered alerts, then the marks of bindings that have none left."""
+        by_binding: dict[str, list[PendingAlert]] = {}
+        for alert in alerts:
+            by_binding.setdefault(alert.binding_id, []).append(alert)
+        for binding_id, group in by_binding.items():
+            partition = f"binding/{binding_id}"
+            mark = await self._entities.get("undelivered", binding_id)
+            for start in range(0, len(group), 100):
+                await self._entities.transact([Delete(partition=partition, row=a.row_key) for a in group[start : start + 100]])
+            if mark is not None and not await self.undelivered_of(binding_id):
+                # Guarded by the mark's version: an alert recorded meanwhile has written it anew
+                try:
+                    await self._entities.transact([Delete(partition="undelivered", row=binding_id, etag=mark.etag)])
+                except StateConflictError:
+                    continue
+
+    async def forget_stale_marks(self, now: datetime) -> None:
+        """Remove marks older than an hour that lead to no alert: their write never came."""
+        for mark in await self._entities.query("undelivered"):
+            since = datetime.fromisoformat(str(mark.body["since"]))
+            if now - since > timedelta(hours=1) and not await self.undelivered_of(mark.row):
+                await self._entities.transact([Delete(partition="undelivered", row=mark.row)])
+
+    # --- dead letters and marks
+
+    async def dead_letter(self, at: datetime, event_id: str, body: Mapping[str, object]) -> None:
+        """Keep an event that could not be decoded."""
+        await self._put("dead-letters", f"{at.isoformat()}/{event_id[:200]}", body, "*")
+
+    async def dead_letters(self) -> Sequence[Mapping[str, object]]:
+        """Every dead letter, oldest first."""
+        return [each.body for each in await self._entities.query("dead-letters")]
+
+    async def claim(self, name: str, at: datetime, interval: timedelta) -> bool:
+        """Claim the right to do something at most once an interval; False where it was claimed too recently."""
+        mark = await self._entities.get("marks", name)
+        if mark is not None and at - datetime.fromisoformat(str(mark.body["at"])) < interval:
+            return False
+        try:
+            await self._put("marks", name, {"at": at.isoformat()}, mark.etag if mark else None)
+        except StateConflictError:
+            return False
+        return True
+
+    async def mark(self, name: str) -> datetime | None:
+        """When something was last done, or None."""
+        body = await self.mark_body(name)
+        return datetime.fromisoformat(str(body["at"])) if body else None
+
+    async def mark_body(self, name: str) -> Mapping[str, object] | None:
+        """What was kept when something was last done."""
+        found = await self._entities.get("marks", name)
+        return found.body if found else None
+
+    async def set_mark(self, name: str, at: datetime, body: Mapping[str, object]) -> None:
+        """Keep when something was done, and what came of it."""
+        await self._put("marks", name, {**body, "at": at.isoformat()}, "*")
+
+    async def _put(self, partition: str, row: str, body: Mapping[str, object], etag: str | None) -> None:
+        await self._entities.transact([Write(entity=Entity(partition=partition, row=row, body=body, etag=etag))])
+
+
+def _store_from(entity: Entity) -> StoreRecord:
+    body = entity.body
+    read_at = body.get("readAt")
+    return StoreRecord(
+        host=str(body["host"]),
+        read_at=datetime.fromisoformat(read_at) if isinstance(read_at, str) else None,
+        object_ids=dict(cast("Mapping[str, str]", body.get("objectIds") or {})),
+        role_definitions=frozenset(cast("list[str]", body.get("roleDefinitions") or [])),
+        answered=body.get("answered") is True,
+        etag=entity.etag,
+    )

@@ -1,0 +1,24 @@
+"""The columns of the product's tables, as Log Analytics types: rows, data collection rule and queries agree on these."""
+
+from __future__ import annotations
+
+ALERTS = "KeyDriftAlerts_CL"
+
+
+def _columns(kind: str, names: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), kind)
+
+
+ALERT_COLUMNS: dict[str, str] = {
+    **_columns("datetime", "TimeGenerated OccurredAt ReceivedAt ReadAt DetectedAt EffectiveBy"),
+    **_columns("datetime", "LastRecoveryPointAt FirstBackupAtRiskAt"),
+    **_columns("string", "AlertId SchemaVersion Kind Severity Verdict PreviousVerdict BindingId Scenario Title Summary Reason"),
+    **_columns("string", "Remediation PermissionModel KeyStoreId KeyStoreName KeyUri SubscriptionId ResourceGroup"),
+    **_columns("string", "PrincipalObjectId PrincipalName DetectedVia EventId EventType OperationName CorrelationId"),
+    **_columns("string", "ActorObjectId ActorName ActorAppId ActorIp ActorConfidence"),
+    **_columns("string", "ExemptionReason CauseKey TenantId MonitorVersion"),
+    **_columns("dynamic", "FindingCodes Findings Missing Consumers ProtectedItems"),
+    **_columns("long", "Sequence OutageSeconds"),
+    **_columns("int", "ConsumerCount ProtectedItemCount"),
+    **_columns("boolean", "Exempted"),
+}

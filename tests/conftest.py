@@ -1,0 +1,5 @@
+"""Fixtures that several folders of tests share."""
+
+from support.azurite import azurite
+
+__all__ = ["azurite"]
