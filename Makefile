@@ -22,7 +22,7 @@ help: ## show the targets
 setup: $(STAMP) ## make .venv with the keydrift command in it
 
 $(STAMP): requirements-dev.txt pyproject.toml
-	@python=$$(.ci/python) && $$python -m venv $(VENV)
+	@python=$$(.ci/python) && echo "setting up $(VENV) with $$($$python --version): about half a minute" && $$python -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

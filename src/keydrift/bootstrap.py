@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from keydrift.errors import ConfigError
 from keydrift.facts import Principal
+from keydrift.logs import show_extras
 from keydrift.ports import AlertSink, Clock, EntityStore, RecheckQueue
 from keydrift.settings import Settings
 
@@ -203,6 +204,7 @@ def monitor() -> Monitor:
     """The process's monitor, composed from the environment at the first trigger. Raises ConfigError."""
     global _composed  # noqa: PLW0603  # one monitor a process: the Functions host keeps no object between invocations
     if _composed is None:
+        show_extras()
         _composed = compose(Settings.from_environment(os.environ), os.environ, SystemClock())
     return _composed.monitor
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,13 +97,17 @@ async def _scan_azure(settings: Settings, clock: Clock, subscriptions: Sequence[
     reads = bootstrap.reading(settings, clock)
     try:
         wanted = await _subscriptions(reads.consumers, subscriptions or settings.subscriptions, group)
+        policy = reads.policy
+        if policy.tenant_id is None:
+            tenant = await reads.consumers.tenant_of(wanted[0])
+            policy = replace(policy, tenant_id=tenant if isinstance(tenant, str) else None)
         with progress_after_a_while() as progress:
             task = progress.add_task("reading", total=None)
             return await scan(
                 consumers=reads.consumers,
                 collector=reads.collector,
                 clock=clock,
-                policy=reads.policy,
+                policy=policy,
                 subscriptions=wanted,
                 progress=lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None),
             )
@@ -171,15 +176,20 @@ def _needs_local() -> None:
         raise ConfigError("this command needs the package `keydrift_local`: run it from a checkout after `make setup`")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"keydrift {__version__}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the log on stderr.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[  # noqa: ARG001  # answered before a command is asked for
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Options of every command."""
-    if version:
-        sys.stdout.write(f"keydrift {__version__}\n")
-        raise typer.Exit
     to_stderr(verbose=verbose)
 
 

@@ -36,7 +36,8 @@ def progress_after_a_while() -> Iterator[Progress]:
         yield progress
     finally:
         timer.cancel()
-        progress.stop()
+        if progress.live.is_started:  # stopping writes a line even where nothing was shown
+            progress.stop()
 
 
 def print_scan(console: Console, result: ScanResult) -> None:
@@ -72,8 +73,8 @@ def _overview(verdicts: Sequence[Verdict]) -> Table:
         table.add_row(
             Text(str(verdict.state), _STYLES[verdict.state]),
             str(verdict.binding.scenario),
-            f"{verdict.binding.target.uri.store_name}/{verdict.binding.target.uri.object_name}",
-            (principal.name or principal.object_id) if principal else "unknown",
+            _verbatim(f"{verdict.binding.target.uri.store_name}/{verdict.binding.target.uri.object_name}"),
+            _verbatim((principal.name or principal.object_id) if principal else "unknown"),
             str(len(verdict.binding.consumers)),
             ", ".join(dict.fromkeys(f.code for f in verdict.findings)),
         )
@@ -109,7 +110,12 @@ class _Fields:
 
     def add(self, name: str, value: str | Text) -> None:
         if value:
-            self.grid.add_row(f"  {name}", value)
+            self.grid.add_row(f"  {name}", _verbatim(value))
+
+
+def _verbatim(value: str | Text) -> Text:
+    # A plain string would be read as markup: names come from the tenant, and one with brackets would be mangled or refused
+    return value if isinstance(value, Text) else Text(value)
 
 
 def _command(console: Console, command: str) -> None:
@@ -122,7 +128,7 @@ def _unread(unread: Sequence[Unread]) -> Table:
     for name in ("Could not read", "Status", "What would repair it"):
         table.add_column(name, overflow="fold")
     for each in unread:
-        table.add_row(each.source, f"{each.status or ''} {each.code}".strip(), each.repair)
+        table.add_row(*map(_verbatim, (each.source, f"{each.status or ''} {each.code}".strip(), each.repair)))
     return table
 
 

@@ -17,6 +17,13 @@ class WithExtras(logging.Formatter):
         return f"{super().format(record)} {extras}".rstrip()
 
 
+def show_extras() -> None:
+    """Let the handlers that the Functions worker set up, which show the bare message, show what is in `extra` too."""
+    for handler in logging.getLogger().handlers:
+        if handler.formatter is None:
+            handler.setFormatter(WithExtras("%(message)s"))
+
+
 def to_stderr(*, verbose: bool) -> None:
     """Send keydrift's log to stderr: warnings and errors only, or with `verbose` everything from INFO on."""
     handler = logging.StreamHandler(sys.stderr)

@@ -6,6 +6,7 @@ Event → affected key stores → one recheck message each → facts → verdict
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -55,6 +56,8 @@ class Monitor:
         self._state, self._queue, self._reconciler = state, queue, reconciler
         self._consumers, self._clock = consumers, clock
         self._backup_app_id, self._subscriptions = backup_app_id, tuple(subscriptions)
+        self._inventory_turn = asyncio.Lock()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def receive(self, payload: str) -> None:
         """Take an event (or a batch): notices become rechecks, what cannot be decoded is kept and looked into."""
@@ -92,8 +95,9 @@ class Monitor:
         concerned = watchlist.affected_by(
             ChangeNotice(event_id=event_id, event_type="", operation="", resource_id=hint, occurred_at=None)
         )
-        if concerned and await self._state.claim(f"undecodable {hint.key}"[:400], now, UNDECODABLE_INTERVAL):
-            await self._ask(concerned, Recheck(host="", noticed_at=now, via=Via.SWEEP), timedelta())
+        # By key store, not by hint: whoever sends noise invents as many hints as there are events
+        asked = [host for host in concerned if await self._state.claim(f"undecodable {host}", now, UNDECODABLE_INTERVAL)]
+        await self._ask(asked, Recheck(host="", noticed_at=now, via=Via.SWEEP), timedelta())
 
     async def _ask(self, hosts: Iterable[str], recheck: Recheck, delay: timedelta) -> None:
         gate = asyncio.Semaphore(_PARALLEL_PUTS)
@@ -117,6 +121,11 @@ class Monitor:
             return
         if recheck.consumers:
             await self._refresh(recheck)
+        # One at a time: of a burst's rechecks the first reads the key store, and the others then find themselves answered
+        async with self._turns[recheck.host]:
+            await self._answer(recheck)
+
+    async def _answer(self, recheck: Recheck) -> None:
         for tries_left in reversed(range(_TRIES)):
             try:
                 await self._reconciler.reconcile(recheck)
@@ -128,26 +137,33 @@ class Monitor:
 
     async def _refresh(self, recheck: Recheck) -> None:
         """Read the inventory again unless that was done since the notice."""
-        last = await self._state.mark("inventory")
-        if last is None or last < recheck.noticed_at:
-            await self._take_inventory()
+        async with self._inventory_turn:
+            last = await self._state.mark("inventory")
+            if last is not None and last >= recheck.noticed_at:
+                return
+            elsewhere = await self._take_inventory() - {recheck.host}
+        # The consumer may need a key of another key store now, which nobody has asked for yet
+        await self._ask(sorted(elsewhere), Recheck(host="", noticed_at=self._clock.now(), via=recheck.via), timedelta())
 
     async def sweep(self) -> None:
         """Refresh the inventory, then ask for a recheck of every watched key store."""
         started = self._clock.now()
-        await self._take_inventory()
+        async with self._inventory_turn:
+            await self._take_inventory()
         hosts = (await self._state.watchlist()).hosts
         log.info("sweep", extra={"key_stores": len(hosts)})
         await self._ask(hosts, Recheck(host="", noticed_at=started, via=Via.SWEEP), timedelta())
 
-    async def _take_inventory(self) -> None:
+    async def _take_inventory(self) -> frozenset[str]:
+        """Bring the watchlist up to what the tenant shows; returns the hosts of key stores whose bindings are new or changed."""
         started = self._clock.now()
+        # Before the inventory: what somebody else adds while it is read is not missing in it
+        watchlist = await self._state.watchlist()
         subscriptions, unread = await visible(self._consumers, self._subscriptions)
         inventory = await self._consumers.read(subscriptions)
         unread = (*unread, *inventory.unread)
         for each in unread:
             log.warning("the inventory is incomplete", extra={"source": each.source, "status": each.status})
-        watchlist = await self._state.watchlist()
         found = {binding.id: binding for binding in discover(inventory, self._backup_app_id)}
         gone = [b for b in watchlist.bindings.values() if b.id not in found and proven_gone(b, subscriptions, unread)]
         changed = [b for b in found.values() if watchlist.bindings.get(b.id) != b]
@@ -156,6 +172,7 @@ class Monitor:
         await self._reconciler.retire(gone)
         await self._state.watch(changed, [b.id for b in gone])
         await self._state.set_mark("inventory", started, {"unread": [unread_document(each) for each in unread]})
+        return frozenset(host for binding in changed for host in binding.hosts)
 
     async def deliver(self) -> None:
         """Send what is recorded and not yet delivered, for as long as it takes."""

@@ -206,6 +206,10 @@ class Consumers(Protocol):
         """Return the ids of the subscriptions that can be seen."""
         ...
 
+    async def tenant_of(self, subscription: str) -> Read[str]:
+        """Return the id of the directory that a subscription trusts."""
+        ...
+
     async def subscriptions_below(self, management_group: str) -> Read[tuple[str, ...]]:
         """Return the ids of the subscriptions below a management group, at any depth."""
         ...

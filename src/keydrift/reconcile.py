@@ -68,10 +68,15 @@ class Reconciler:
         if (await self._memory.store(recheck.host)).etag != store.etag:
             raise StateConflictError(f"`{recheck.host}` was read and recorded by another worker meanwhile")
         moment = Moment(now=now, via=recheck.via, heard=await self._memory.heard(recheck.host, now))
-        outcomes = [await self._record(verdict, moment, store.read_at) for verdict in verdicts]
-        await self._follow_up(recheck, outcomes, now)
-        await self._memory.put_store(_advanced(store, facts))
-        await self.deliver_for(o.record.binding_id for o in outcomes if o.alert is not None)
+        outcomes: list[Comparison] = []
+        try:
+            for verdict in verdicts:
+                outcomes.append(await self._record(verdict, moment, store.read_at))  # noqa: PERF401  # kept where a later one fails
+            await self._follow_up(recheck, outcomes, now)
+            await self._memory.put_store(_advanced(store, facts))
+        finally:
+            # Also where another worker was faster: the next try finds these alerts recorded, and would leave them to the timer
+            await self.deliver_for(o.record.binding_id for o in outcomes if o.alert is not None)
 
     def _known(self, store: StoreRecord) -> Known:
         return Known(

@@ -14,6 +14,7 @@ SCHEMA_VERSION = "1"
 CAPPED_AT = 50
 # How long a change of role assignments takes to bite at most (azure-facts 4.1); access policies have no documented lag.
 RBAC_PROPAGATION = timedelta(minutes=10)
+_BY_ROLES = frozenset({"role-assignment-absent", "role-insufficient", "role-assignment-conditional", "deny-assignment"})
 
 
 def stamp(at: datetime | None) -> str | None:
@@ -59,6 +60,7 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
         "PreviousVerdict": str(alert.previous),
         "Sequence": alert.sequence,
         "Title": _title(alert),
+        "AlertTitle": _title(alert),
         "Summary": _summary(alert),
         "Reason": alert.reason,
         **_verdict_columns(verdict),
@@ -83,6 +85,7 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
         "ExemptionReason": None,
         "CauseKey": alert.cause_key,
         "TenantId": tenant_id,
+        "EntraTenantId": tenant_id,
         "MonitorVersion": __version__,
     }
 
@@ -139,4 +142,8 @@ def _key_name(verdict: Verdict) -> str:
 
 def _effective_by(alert: Alert) -> datetime:
     since = alert.explanation.occurred_at or alert.verdict.read_at
-    return since + (RBAC_PROPAGATION if alert.verdict.permission_model is PermissionModel.RBAC else timedelta())
+    if alert.kind is Kind.RESOLVED:
+        by_roles = alert.verdict.permission_model is PermissionModel.RBAC
+    else:
+        by_roles = bool(alert.verdict.codes & _BY_ROLES)
+    return since + (RBAC_PROPAGATION if by_roles else timedelta())

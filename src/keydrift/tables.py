@@ -12,13 +12,19 @@ def _columns(kind: str, names: str) -> dict[str, str]:
 ALERT_COLUMNS: dict[str, str] = {
     **_columns("datetime", "TimeGenerated OccurredAt ReceivedAt ReadAt DetectedAt EffectiveBy"),
     **_columns("datetime", "LastRecoveryPointAt FirstBackupAtRiskAt"),
-    **_columns("string", "AlertId SchemaVersion Kind Severity Verdict PreviousVerdict BindingId Scenario Title Summary Reason"),
+    **_columns("string", "AlertId SchemaVersion Kind Severity Verdict PreviousVerdict BindingId Scenario Title AlertTitle"),
+    **_columns("string", "Summary Reason"),
     **_columns("string", "Remediation PermissionModel KeyStoreId KeyStoreName KeyUri SubscriptionId ResourceGroup"),
     **_columns("string", "PrincipalObjectId PrincipalName DetectedVia EventId EventType OperationName CorrelationId"),
     **_columns("string", "ActorObjectId ActorName ActorAppId ActorIp ActorConfidence"),
-    **_columns("string", "ExemptionReason CauseKey TenantId MonitorVersion"),
+    **_columns("string", "ExemptionReason CauseKey TenantId EntraTenantId MonitorVersion"),
     **_columns("dynamic", "FindingCodes Findings Missing Consumers ProtectedItems"),
     **_columns("long", "Sequence OutageSeconds"),
     **_columns("int", "ConsumerCount ProtectedItemCount"),
     **_columns("boolean", "Exempted"),
 }
+
+# Log Analytics reserves these names for itself (docs/adr/0006): the rows carry them, the table in a workspace cannot. The data
+# collection rule drops them on the way in; `AlertTitle` and `EntraTenantId` say the same.
+RESERVED = frozenset({"Title", "TenantId"})
+WORKSPACE_COLUMNS: dict[str, str] = {name: kind for name, kind in ALERT_COLUMNS.items() if name not in RESERVED}

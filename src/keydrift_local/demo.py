@@ -37,11 +37,11 @@ PATIENCE_S = 60.0
 
 QUERY = """
 KeyDriftAlerts_CL
-| extend DetectedAfterMs = datetime_diff('millisecond', DetectedAt, OccurredAt)
-| summarize arg_max(Sequence, Kind, Verdict, OutageSeconds), Alerts = dcount(AlertId), DetectedAfterMs = min(DetectedAfterMs)
-    by Scenario, KeyStoreName
-| project Scenario, KeyStoreName, Kind, Verdict, Alerts, DetectedAfterMs, OutageSeconds
-| order by KeyStoreName asc
+| extend Ms = datetime_diff('millisecond', DetectedAt, OccurredAt)
+| summarize arg_max(Sequence, Kind, OutageSeconds), Alerts = dcount(AlertId), DetectedMs = min(Ms)
+    by KeyStore = KeyStoreName, Scenario
+| project KeyStore, Scenario, Alerts, Last = Kind, DetectedMs, OutageSeconds
+| order by KeyStore asc
 """.strip()
 
 
@@ -105,7 +105,7 @@ class Teller:
         for chapter in story:
             await self._chapter(chapter)
         console.print(Rule("Log Analytics, by KQL"))
-        console.print(QUERY, style="dim", markup=False, highlight=False)
+        console.print(QUERY, style="dim", markup=False, highlight=False, soft_wrap=True)
         console.print(table_of(self._laptop.azure.logs.query(QUERY)))
 
     async def _first_sweep(self) -> None:

@@ -72,10 +72,11 @@ class _Delivery:
 
 
 class Rehearsal:
-    """One scenario on its way. Make it inside `rehearsing`."""
+    """One scenario on its way. Make it inside `rehearsing`. `azure` stands in for Azure and keeps what is asked of it."""
 
     def __init__(self, azure: LocalAzure, clock: SimulatedClock, found: Worker, queues: Mapping[str, SqliteQueue]) -> None:
-        self._azure, self._clock, self._worker = azure, clock, found
+        self.azure = azure
+        self._clock, self._worker = clock, found
         self._queues = queues
         settings = QueueSettings.from_host_json(read_host_json(APP))
         self._pumps = [
@@ -101,7 +102,7 @@ class Rehearsal:
     @property
     def alerts(self) -> list[JsonObject]:
         """The alerts delivered so far, as sent, in order."""
-        return self._azure.logs.rows(ALERTS)
+        return self.azure.logs.rows(ALERTS)
 
     async def play(self, step: Step) -> None:
         """Play one step, and everything that is due then. Raises ConfigError for a change or fault that fits nothing."""
@@ -110,11 +111,11 @@ class Rehearsal:
             case Sweep():
                 await self._tick("sweep")
             case Change(change=change, actor=actor, silent=silent, where=where):
-                self._deliver_all(_placed(where, lambda: self._azure.change(change, actor, silent=silent)))
+                self._deliver_all(_placed(where, lambda: self.azure.change(change, actor, silent=silent)))
             case RawEvent(event=event):
                 self._deliver_all(event if isinstance(event, list) else [event])
             case Fault(fault=fault, where=where):
-                _placed(where, lambda: self._azure.fault(fault))
+                _placed(where, lambda: self.azure.fault(fault))
             case Advance(by=by):
                 end = self._clock.now() + by
             case _:

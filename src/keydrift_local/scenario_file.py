@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import cast
 
 import isodate
+from croniter import croniter
 
 from keydrift.errors import ConfigError
-from keydrift.settings import Settings
+from keydrift.settings import DELIVER_SCHEDULE, SWEEP_SCHEDULE, Settings
 from keydrift_local.documents import JsonObject
 from keydrift_local.tenant import Tenant
 from keydrift_local.tenant_file import load_tenant, parse_tenant
@@ -112,7 +113,15 @@ class _Checker:
         for name in settings:
             if name not in Settings.names():
                 raise self._wrong(f"$.settings.{name}", "the name of a setting (docs/settings.md)")
-        return {name: self._text(each, f"$.settings.{name}") for name, each in settings.items()}
+        found = {name: self._text(each, f"$.settings.{name}") for name, each in settings.items()}
+        for name in (SWEEP_SCHEDULE, DELIVER_SCHEDULE):
+            if name in found and not croniter.is_valid(found[name], second_at_beginning=True):
+                raise self._wrong(f"$.settings.{name}", "an NCRONTAB schedule such as `0 */15 * * * *`")
+        try:
+            Settings.from_environment(found)
+        except ConfigError as error:
+            raise ConfigError(f"{self._at('$.settings')}: {error}") from error
+        return found
 
     def _text(self, value: object, path: str) -> str:
         match value:

@@ -1,4 +1,4 @@
-"""Small builders of facts and key bindings, in the design's words; every default is healthy, so a test says only what is wrong."""
+"""Small builders of facts and key bindings, in the design's words. Every default is healthy: a test says what is wrong."""
 
 from __future__ import annotations
 

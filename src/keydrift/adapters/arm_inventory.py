@@ -64,6 +64,15 @@ class ArmInventory:
             repair="az login, or a role assignment for the monitor's identity on a subscription",
         )
 
+    async def tenant_of(self, subscription: str) -> Read[str]:
+        """The id of the directory that a subscription trusts."""
+        return await self._arm.get(
+            f"/subscriptions/{subscription}?api-version=2022-12-01",
+            lambda body: body["tenantId"].required().lower(),
+            source=f"subscription {subscription}",
+            repair=_READER,
+        )
+
     async def subscriptions_below(self, management_group: str) -> Read[tuple[str, ...]]:
         """The ids of the subscriptions below a management group, at any depth."""
         read = await self._arm.list(

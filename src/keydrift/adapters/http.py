@@ -174,9 +174,7 @@ async def reading[T](ask: Callable[[], Awaitable[T]], *, source: str, repair: st
 def _failed(error: HttpResponseError, source: str, repair: str) -> Absent | Unread:
     """What an error answer says of the thing asked for."""
     code, status = _code(error), error.status_code
-    headers = getattr(getattr(error.response, "request", None), "headers", {})
-    if "Authorization" not in headers:
-        # Only requests for tokens carry no token: the service itself was never asked
+    if is_about_the_token(error):
         return Unread(source=source, status=401, code=code, repair="check the managed identity, or sign in with `az login`")
     if status == 404:
         if code == type(error).__name__:
@@ -187,6 +185,12 @@ def _failed(error: HttpResponseError, source: str, repair: str) -> Absent | Unre
     if status == 429 or (status is not None and status >= 500):
         repair = "nothing: the service is throttling or failing, and is asked again"
     return Unread(source=source, status=status, code=code, repair=repair)
+
+
+def is_about_the_token(error: HttpResponseError) -> bool:
+    """Whether no token was to be had, so that the service itself was never asked: only requests for tokens carry none."""
+    headers = getattr(getattr(error.response, "request", None), "headers", {})
+    return "Authorization" not in headers
 
 
 def _code(error: HttpResponseError) -> str:

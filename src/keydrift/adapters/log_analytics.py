@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.monitor.ingestion.aio import LogsIngestionClient
 
 from keydrift.adapters.cloud import Cloud
-from keydrift.adapters.http import USER_AGENT, BoundedRetryPolicy
+from keydrift.adapters.http import USER_AGENT, BoundedRetryPolicy, is_about_the_token
 from keydrift.ports import DeliveryError
 
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ class LogAnalyticsSink:
         for chunk in chunks(rows):
             try:
                 await self._client.upload(self._rule_id, self._stream, cast("list[MutableMapping[str, object]]", chunk))
-            except ClientAuthenticationError as error:
-                raise DeliveryError("no token for Azure Monitor: check the function app's managed identity") from error
             except HttpResponseError as error:
-                raise DeliveryError(_remedy(error.status_code)) from error
+                raise DeliveryError(_remedy(None if is_about_the_token(error) else error.status_code)) from error
             except (AzureError, OSError) as error:
                 raise DeliveryError(
                     f"no answer ({type(error).__name__}): check `KEYDRIFT_DCR_ENDPOINT` and the network path to it"
@@ -89,6 +87,10 @@ def chunks(rows: Sequence[Mapping[str, object]]) -> Iterator[list[Mapping[str, o
 
 def _remedy(status: int | None) -> str:
     match status:
+        case None:
+            return "no token for Azure Monitor: check the function app's managed identity"
+        case 401:
+            return "HTTP 401: check that `KEYDRIFT_DCR_ENDPOINT` and `KEYDRIFT_CLOUD` name one cloud"
         case 403:
             return (
                 "HTTP 403: give the identity Monitoring Metrics Publisher on the data collection rule (it takes up to 30 minutes)"

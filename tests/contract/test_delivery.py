@@ -1,0 +1,171 @@
+"""Alerts to Log Analytics: rows arrive in order, in bodies that the service takes, and what is refused says what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from keydrift.adapters.log_analytics import LogAnalyticsSink, UnconfiguredSink, chunks
+from keydrift.ports import DeliveryError
+from keydrift_local.local_azure import LocalAzure, Request
+from support.azure import asked, reading
+from support.queues_memory import ManualClock
+
+TABLE = "KeyDriftAlerts_CL"
+# The Logs Ingestion API takes bodies of 1 MB (azure-facts 6)
+LIMIT = 1_000_000
+POST = "POST https://*.ingest.monitor.azure.com/*"
+
+
+@asynccontextmanager
+async def sink(azure: LocalAzure, clock: ManualClock | None = None, **changed: str) -> AsyncIterator[LogAnalyticsSink]:
+    where = {
+        "endpoint": azure.environment["KEYDRIFT_DCR_ENDPOINT"],
+        "rule_id": azure.environment["KEYDRIFT_DCR_RULE_ID"],
+        "stream": f"Custom-{TABLE}",
+        **changed,
+    }
+    async with reading(clock) as composed:
+        yield LogAnalyticsSink(cloud=composed.cloud, credential=composed.credential, transport=composed.transport, **where)
+
+
+def rows(count: int, size: int = 0) -> list[Mapping[str, object]]:
+    return [{"AlertId": f"alert-{number}", "Sequence": number, "Summary": "x" * size} for number in range(count)]
+
+
+def posts(azure: LocalAzure) -> list[Request]:
+    return [each for each in asked(azure) if each.method == "POST"]
+
+
+async def test_rows_arrive_in_order(azure: LocalAzure) -> None:
+    """What is sent is stored, unchanged and in order, and nothing is sent for no rows."""
+    sent: list[Mapping[str, object]] = [
+        {"TimeGenerated": f"2026-01-01T00:00:0{number}Z", "Verdict": "löst", "Missing": ["keys/get"], "EffectiveBy": None, **row}
+        for number, row in enumerate(rows(3))
+    ]
+    async with sink(azure) as target:
+        await target.send([])
+        assert azure.requests == []
+        await target.send(sent)
+    assert azure.logs.rows(TABLE) == sent
+    assert [each.status for each in posts(azure)] == [204]
+
+
+@pytest.mark.parametrize(("count", "size"), [(40, 60_000), (15_500, 0), (3, 700_000), (300, 5_000)])
+async def test_more_than_a_megabyte_is_split(azure: LocalAzure, count: int, size: int) -> None:
+    """Bodies stay under the limit, few large rows or many tiny ones, and every row arrives once, in order."""
+    sent = rows(count, size)
+    async with sink(azure) as target:
+        await target.send(sent)
+    stored = azure.logs.rows(TABLE)
+    assert [each["AlertId"] for each in stored] == [each["AlertId"] for each in sent]
+    assert {each.status for each in posts(azure)} == {204}
+    assert len(posts(azure)) == len(list(chunks(sent))) > 1
+
+
+@pytest.mark.parametrize("text", ["x", "ü", "𝄞", '"\\'])
+@pytest.mark.parametrize(("count", "size"), [(90_000, 0), (2_000, 1_000), (10, 200_000)])
+def test_every_chunk_is_smaller_than_the_limit(text: str, count: int, size: int) -> None:
+    """A chunk's JSON, separators and escapes included, is under the limit, and no row is lost or moved."""
+    sent: list[Mapping[str, object]] = [{"n": number, "s": text * (size // 6)} for number in range(count)]
+    cut = list(chunks(sent))
+    assert [row for chunk in cut for row in chunk] == sent
+    assert max(len(json.dumps(chunk).encode()) for chunk in cut) < LIMIT
+    assert len(cut) <= 2 + 2 * sum(len(json.dumps(row).encode()) + 2 for row in sent) // LIMIT
+
+
+async def test_one_huge_row_is_refused_by_name(azure: LocalAzure) -> None:
+    """A row beyond the limit is sent alone and refused; the rows before it have arrived."""
+    async with sink(azure) as target:
+        with pytest.raises(DeliveryError) as caught:
+            await target.send([*rows(2), {"AlertId": "huge", "Summary": "x" * 1_100_000}, *rows(1)])
+    assert "HTTP 413" in str(caught.value)
+    assert len(azure.logs.rows(TABLE)) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, ("HTTP 401", "`KEYDRIFT_DCR_ENDPOINT`")),
+        (403, ("HTTP 403", "Monitoring Metrics Publisher")),
+        (404, ("HTTP 404", "`KEYDRIFT_DCR_RULE_ID`")),
+        (413, ("HTTP 413", "report which key binding")),
+        (429, ("HTTP 429", "sent again")),
+        (500, ("HTTP 500", "sent again")),
+        (503, ("HTTP 503", "sent again")),
+        (400, ("HTTP 400", "data collection rule declares the stream")),
+        (0, ("no answer", "`KEYDRIFT_DCR_ENDPOINT`")),
+    ],
+)
+async def test_a_refusal_says_what_to_do(azure: LocalAzure, status: int, words: tuple[str, ...]) -> None:
+    """Every refusal is one line that names it and what to do, and nothing waits on the real clock."""
+    azure.fault({"match": POST, "status": status})
+    async with sink(azure) as target:
+        with pytest.raises(DeliveryError) as caught:
+            await target.send(rows(1))
+    message = str(caught.value)
+    assert [word for word in words if word not in message] == []
+    assert "\n" not in message
+    assert azure.logs.rows(TABLE) == []
+
+
+async def test_without_a_token_the_identity_is_named(azure: LocalAzure) -> None:
+    """Where there is no token, the line is about the identity, and no row is sent."""
+    azure.fault({"match": "GET *msi/token", "status": 400, "body": {"statusCode": 400, "message": "no identity"}})
+    async with sink(azure) as target:
+        with pytest.raises(DeliveryError) as caught:
+            await target.send(rows(1))
+    assert "managed identity" in str(caught.value)
+    assert posts(azure) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"), [({"rule_id": "dcr-another"}, "`KEYDRIFT_DCR_RULE_ID`"), ({"stream": "Microsoft-Syslog"}, "stream")]
+)
+async def test_a_wrong_setting_is_named(azure: LocalAzure, changed: dict[str, str], word: str) -> None:
+    """A rule or stream that does not exist is named."""
+    async with sink(azure, None, **changed) as target:
+        with pytest.raises(DeliveryError) as caught:
+            await target.send(rows(1))
+    assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_one_refusal_is_tried_again(azure: LocalAzure, status: int) -> None:
+    """A service that asks to wait is asked again after that time on the product's clock."""
+    clock = ManualClock()
+    start = clock.now()
+    azure.fault({"match": POST, "status": status, "times": 1, "headers": {"Retry-After": "5"}})
+    async with sink(azure, clock) as target:
+        await target.send(rows(2))
+    assert (clock.now() - start).total_seconds() == 5
+    assert len(azure.logs.rows(TABLE)) == 2
+
+
+async def test_a_failing_second_chunk_is_an_error(azure: LocalAzure) -> None:
+    """Where one body of several is refused, delivery has failed, and what came before it has arrived."""
+    seen: list[Sequence[object]] = []
+
+    def refuse_from_now_on(_table: str, arrived: Sequence[object]) -> None:
+        seen.append(arrived)
+        azure.fault({"match": POST, "status": 403})
+
+    azure.logs.on_rows = refuse_from_now_on
+    try:
+        async with sink(azure) as target:
+            with pytest.raises(DeliveryError):
+                await target.send(rows(30, 60_000))
+    finally:
+        azure.logs.on_rows = None
+    assert len(seen) == 1
+    assert 0 < len(azure.logs.rows(TABLE)) < 30
+
+
+async def test_without_a_rule_alerts_wait() -> None:
+    """Where no data collection rule is set nothing is accepted, and the line says which settings to make."""
+    with pytest.raises(DeliveryError) as caught:
+        await UnconfiguredSink().send(rows(3))
+    assert str(caught.value) == "3 alerts wait: set `KEYDRIFT_DCR_ENDPOINT` and `KEYDRIFT_DCR_RULE_ID`"

@@ -1,0 +1,168 @@
+"""Who did it: operations that fit, windows of time, what vanished, and how sure the actor is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from keydrift.actor import LAG, Confidence, Heard, explain, fitting_operations
+from keydrift.catalogue import CODES
+from keydrift.model import Actor, ChangeNotice
+from support.builders import NOW, STRANGER, VAULT, assignment, rid
+
+DELETE = "Microsoft.Authorization/roleAssignments/delete"
+WRITE = "Microsoft.KeyVault/vaults/write"
+CHANGED = "Microsoft.KeyVault.VaultAccessPolicyChanged"
+ALICE, BOB = (Actor(object_id=name, name=f"{name}@contoso.com") for name in ("alice", "bob"))
+NOBODY = Actor(ip="10.0.0.1")
+FIRST, SECOND = str(assignment().id), str(assignment(name="2").id)
+AFTER, BEFORE = NOW, NOW + timedelta(minutes=10)
+SECONDS = timedelta(seconds=1)
+ABSENT = fitting_operations(begun=["role-assignment-absent"])
+POLICY = fitting_operations(begun=["access-policy-absent"])
+ONLY_FIRST = frozenset({rid(FIRST).key})
+
+
+def heard(
+    operation: str,
+    actor: Actor | None,
+    at: datetime | None = NOW + timedelta(minutes=5),
+    resource: str = VAULT,
+    received: datetime = BEFORE,
+) -> Heard:
+    notice = ChangeNotice(
+        event_id=f"{operation}{resource}{actor}{at}",
+        event_type="t",
+        operation=operation,
+        resource_id=rid(resource),
+        occurred_at=at,
+        actor=actor,
+    )
+    return Heard(notice=notice, received_at=received)
+
+
+@pytest.mark.parametrize(
+    ("at", "fits"),
+    [
+        (AFTER, True),
+        (AFTER - LAG, True),
+        (AFTER - LAG - SECONDS, False),
+        (BEFORE, True),
+        (BEFORE + LAG, True),
+        (BEFORE + LAG + SECONDS, False),
+    ],
+)
+def test_window(at: datetime, fits: bool) -> None:
+    """A change has to lie between the last other read and the finding, give or take Azure's lag."""
+    found = explain(POLICY, [heard(WRITE, ALICE, at)], after=AFTER, before=BEFORE)
+    assert (found.actor == ALICE) is fits
+    assert (found.confidence is Confidence.CERTAIN) is fits
+    assert found.names_actor is fits
+
+
+def test_a_binding_never_read_before_has_no_earliest_time() -> None:
+    """Any earlier change may explain what was never seen otherwise."""
+    assert explain(POLICY, [heard(WRITE, ALICE, NOW - timedelta(days=1))], after=None, before=BEFORE).actor == ALICE
+
+
+def test_an_event_without_a_time_happened_when_it_was_received() -> None:
+    """The time of receipt stands in for a missing one."""
+    assert explain(POLICY, [heard(WRITE, ALICE, None)], after=AFTER, before=BEFORE).occurred_at == BEFORE
+    late = heard(WRITE, ALICE, None, received=BEFORE + 2 * LAG)
+    assert explain(POLICY, [late], after=AFTER, before=BEFORE).actor is None
+
+
+@pytest.mark.parametrize(("offset", "fits"), [(-1, False), (0, False), (1, True)])
+def test_what_explained_before(offset: int, fits: bool) -> None:
+    """Changes up to the newest that explained an alert explain no other."""
+    made = heard(WRITE, ALICE, NOW + offset * SECONDS)
+    assert explain(POLICY, [made], after=AFTER, before=BEFORE, explained_until=NOW).names_actor is fits
+
+
+@pytest.mark.parametrize(
+    ("operation", "fits"),
+    [
+        (WRITE, True),
+        (WRITE.upper(), True),
+        ("Microsoft.KeyVault/vaults/accessPolicies/write", True),
+        (CHANGED, True),
+        (DELETE, False),
+        ("Microsoft.KeyVault/vaults/delete", False),
+        ("Microsoft.KeyVault/vaults/writes", False),
+        ("", False),
+    ],
+)
+def test_operation(operation: str, fits: bool) -> None:
+    """Only an operation that the catalogue gives as a cause names anybody, in any letter case."""
+    assert explain(POLICY, [heard(operation, ALICE)], after=AFTER, before=BEFORE).names_actor is fits
+
+
+def test_fitting_operations() -> None:
+    """Causes of what began and repairs of what ended fit, and nothing else."""
+    assert fitting_operations() == frozenset()
+    assert fitting_operations(begun=["role-assignment-absent"]) == {DELETE.lower()}
+    assert fitting_operations(ended=["role-assignment-absent"]) == {DELETE.lower().replace("delete", "write")}
+    both = fitting_operations(begun=["network-blocked"], ended=["deny-assignment"])
+    assert both == {*CODES["network-blocked"].causes, *CODES["deny-assignment"].repairs}
+
+
+@pytest.mark.parametrize(
+    ("vanished", "resource", "confidence"),
+    [
+        (ONLY_FIRST, FIRST, Confidence.CERTAIN),
+        (ONLY_FIRST, FIRST.upper(), Confidence.CERTAIN),
+        (ONLY_FIRST, SECOND, Confidence.NONE),
+        (ONLY_FIRST, FIRST + "0", Confidence.NONE),
+        (frozenset[str](), FIRST, Confidence.NONE),
+        (frozenset({"/vaults/kv1|accesspolicies/x"}), FIRST, Confidence.NONE),
+        (None, FIRST, Confidence.LIKELY),
+    ],
+)
+def test_deleted_assignment(vanished: frozenset[str] | None, resource: str, confidence: Confidence) -> None:
+    """A deletion explains a loss only if what it deleted vanished; where that is not known, it is likely at best."""
+    found = explain(ABSENT, [heard(DELETE, ALICE, resource=resource)], after=AFTER, before=BEFORE, vanished=vanished)
+    assert found.confidence is confidence
+
+
+def test_several_people() -> None:
+    """Changes by different people make the latest likely, changes by one person certain."""
+    alice, later, bob = (heard(WRITE, who, NOW + n * SECONDS) for n, who in enumerate((ALICE, ALICE, BOB)))
+    one = explain(POLICY, [later, alice], after=AFTER, before=BEFORE)
+    two = explain(POLICY, [bob, alice], after=AFTER, before=BEFORE)
+    assert (one.heard, one.confidence) == (later, Confidence.CERTAIN)
+    assert (two.heard, two.confidence) == (bob, Confidence.LIKELY)
+
+
+def test_two_vanished_assignments_of_two_people() -> None:
+    """Where two people each deleted a grant that vanished, neither is certain."""
+    both = frozenset({rid(FIRST).key, rid(SECOND).key})
+    alice, bob = heard(DELETE, ALICE, resource=FIRST), heard(DELETE, BOB, NOW + timedelta(minutes=6), SECOND)
+    found = explain(ABSENT, [alice, bob], after=AFTER, before=BEFORE, vanished=both)
+    assert (found.actor, found.confidence) == (BOB, Confidence.LIKELY)
+
+
+def test_the_deletion_of_what_vanished_beats_a_later_change() -> None:
+    """Who deleted the very assignment that vanished is certain, whatever else happened since."""
+    operations = fitting_operations(begun=["role-insufficient"])
+    edit = heard("Microsoft.Authorization/roleDefinitions/write", BOB, BEFORE)
+    made = [heard(DELETE, ALICE, resource=FIRST), edit]
+    found = explain(operations, made, after=AFTER, before=BEFORE, vanished=ONLY_FIRST)
+    assert (found.actor, found.confidence) == (ALICE, Confidence.CERTAIN)
+
+
+@pytest.mark.parametrize("actor", [None, NOBODY, Actor()])
+def test_an_event_that_names_nobody(actor: Actor | None) -> None:
+    """An event without a name explains when, not who; one with a name is preferred, even an earlier one."""
+    silent = heard(CHANGED, actor, BEFORE)
+    alone = explain(POLICY, [silent], after=AFTER, before=BEFORE)
+    assert (alone.heard, alone.confidence, alone.names_actor) == (silent, Confidence.NONE, False)
+    beside = explain(POLICY, [silent, heard(WRITE, ALICE, NOW)], after=AFTER, before=BEFORE)
+    assert (beside.actor, beside.confidence) == (ALICE, Confidence.CERTAIN)
+
+
+def test_nothing_heard() -> None:
+    """Without a fitting change nothing is explained."""
+    found = explain(POLICY, [heard(DELETE, Actor(object_id=STRANGER))], after=AFTER, before=BEFORE)
+    assert (found.heard, found.notice, found.actor, found.occurred_at, found.received_at) == (None, None, None, None, None)
+    assert not found.names_actor

@@ -1,0 +1,49 @@
+"""The recheck message: what is written is read back, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from keydrift.drift import Via
+from keydrift.errors import DecodeError
+from keydrift.recheck import Recheck
+from support.builders import NOW, VAULT_HOST
+
+
+@pytest.mark.parametrize("via", list(Via))
+@pytest.mark.parametrize("consumers", [False, True])
+def test_round_trip(via: Via, consumers: bool) -> None:
+    """A message is read back as it was written, to the microsecond."""
+    made = Recheck(host=VAULT_HOST, noticed_at=NOW + timedelta(microseconds=1), via=via, consumers=consumers)
+    assert Recheck.parse(made.body()) == made
+
+
+GOOD = {"v": 1, "host": "h", "noticedAt": "2026-01-01T00:00:00+00:00", "via": "event", "consumers": False}
+
+
+def test_unknown_members_are_ignored() -> None:
+    """A later version's member does not hinder this one."""
+    assert Recheck.parse(json.dumps({**GOOD, "later": 1})).host == "h"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "null", "[]", "1", '"text"', "{}", "[" * 100_000,
+        *(json.dumps({k: v for k, v in GOOD.items() if k != gone}) for gone in ("host", "noticedAt", "via", "consumers")),
+        json.dumps({**GOOD, "host": None}),
+        json.dumps({**GOOD, "host": 1}),
+        json.dumps({**GOOD, "noticedAt": "yesterday"}),
+        json.dumps({**GOOD, "noticedAt": 1}),
+        json.dumps({**GOOD, "noticedAt": "2026-01-01T00:00:00"}),
+        json.dumps({**GOOD, "via": "rumour"}),
+        json.dumps({**GOOD, "via": ["event"]}),
+    ],
+)  # fmt: skip
+def test_foreign_message(body: str) -> None:
+    """What is no recheck message is a decode error, never another exception."""
+    with pytest.raises(DecodeError):
+        Recheck.parse(body)
