@@ -126,7 +126,11 @@ def explain(
     people = {each.person for each in exact or fitting if each.person is not None}
     # Which assignments counted before is not known, so this deletion may be another principal's
     guessed = _deletes_assignment(chosen.notice) and not exact
-    return Explanation(heard=chosen, confidence=Confidence.CERTAIN if len(people) == 1 and not guessed else Confidence.LIKELY)
+    # A read after the change still saw it otherwise: either that read lagged, or it was something else
+    seen_harmless = after is not None and chosen.occurred_at < after and not exact
+    return Explanation(
+        heard=chosen, confidence=Confidence.LIKELY if len(people) > 1 or guessed or seen_harmless else Confidence.CERTAIN
+    )
 
 
 def _may_be_it(notice: ChangeNotice, vanished: frozenset[str] | None) -> bool:

@@ -99,7 +99,7 @@ def _verdict_columns(verdict: Verdict) -> Mapping[str, object]:
     return {
         "BindingId": binding.id,
         "Scenario": str(binding.scenario),
-        "FindingCodes": [finding.code for finding in verdict.findings],
+        "FindingCodes": list(dict.fromkeys(finding.code for finding in verdict.findings)),
         "Findings": [finding_document(finding) for finding in verdict.findings],
         "Missing": list(verdict.missing),
         "Remediation": "\n".join(dict.fromkeys(f.remediation for f in verdict.findings if f.remediation)),

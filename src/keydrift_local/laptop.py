@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from keydrift import bootstrap
 from keydrift.adapters.sqlite_queue import SqliteQueue
@@ -22,6 +23,7 @@ from keydrift.settings import (
 )
 from keydrift_local.clock import SimulatedClock
 from keydrift_local.devhost import DevHost
+from keydrift_local.host_queue import HostQueue, StorageHostQueue
 from keydrift_local.local_azure import LocalAzure
 
 if TYPE_CHECKING:
@@ -61,24 +63,35 @@ def serving(tenant: Tenant, *, clock: Clock | None = None, latency_s: float = 0.
 
 
 def identity(tenant: Tenant) -> dict[str, str]:
-    """The settings that name the tenant."""
-    return {"KEYDRIFT_CLOUD": tenant.cloud, "KEYDRIFT_TENANT_ID": tenant.tenant_id}
+    """The settings that name the tenant. A tenant file may call its directory as it likes, the setting is a GUID."""
+    try:
+        named = {"KEYDRIFT_TENANT_ID": str(UUID(tenant.tenant_id))}
+    except ValueError:
+        named = {}
+    return {"KEYDRIFT_CLOUD": tenant.cloud, **named}
 
 
 @asynccontextmanager
 async def hosting(
     tenant: Tenant, state: Path, *, port: int, settings: Mapping[str, str] | None = None, latency_s: float = 0.0
 ) -> AsyncIterator[tuple[Laptop, DevHost]]:
-    """Run the function app on the dev host, in real time, on a simulated tenant. The state file is kept."""
+    """Run the function app on the dev host, in real time, on a simulated tenant. The state file is kept.
+
+    With the settings `KEYDRIFT_STATE` = `AzureWebJobsStorage` and `AzureWebJobsStorage` = a connection string, state and queues
+    are those of that storage account (Azurite's) instead.
+    """
     clock = SystemClock()
     with serving(tenant, clock=clock, latency_s=latency_s) as laptop:
         values = {"KEYDRIFT_STATE": f"sqlite:{state}", **HOST_SETTINGS, **(settings or {})}
         with environment(values):
-            queues: dict[str, SqliteQueue] = {}
+            queues: list[SqliteQueue | StorageHostQueue] = []
 
-            def queue(name: str) -> SqliteQueue:
-                queues[name] = SqliteQueue(state, name, clock)
-                return queues[name]
+            def queue(name: str) -> HostQueue:
+                if values["KEYDRIFT_STATE"] == "AzureWebJobsStorage":
+                    queues.append(StorageHostQueue.from_connection_string(values["AzureWebJobsStorage"], name))
+                else:
+                    queues.append(SqliteQueue(state, name, clock))
+                return queues[-1]
 
             host = DevHost(APP, port=port, queues=queue)
             await host.start()
@@ -87,7 +100,7 @@ async def hosting(
             finally:
                 await host.stop()
                 await bootstrap.close()
-                for each in queues.values():
+                for each in queues:
                     await each.close()
 
 

@@ -27,6 +27,8 @@ def load_tenant(path: Path) -> Tenant:
         document: object = json.loads(content)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}:{error.colno}: expected JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: expected JSON that is nested less deeply, and numbers of sensible length") from error
     return parse_tenant(document, str(path))
 
 

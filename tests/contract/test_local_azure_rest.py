@@ -252,7 +252,7 @@ async def test_identity_tokens_name_tenant_and_audience(rest: Rest) -> None:
 def test_columns_widen_with_what_arrives() -> None:
     """Integers become reals, nulls take the first type seen, and a wrong query says so."""
     logs = LocalAzure(parse_tenant({"tenantId": "t"}, "test")).logs
-    logs.accept("T_CL", [{"N": 1, "Late": None, "OccurredAt": None, "ResolvedBy": "alex", "L": [1]}])
+    logs.accept("T_CL", [{"N": 1, "Late": None, "OccurredAt": None, "ResolvedBy": "admin", "L": [1]}])
     logs.accept("T_CL", [{"N": 2.5, "Late": True, "OccurredAt": "2026-01-01T00:00:00Z", "ResolvedBy": "bo", "L": {"a": 1}}])
     kinds = dict(logs.run("T_CL").columns)
     assert {name: kinds[name] for name in ("N", "Late", "OccurredAt", "ResolvedBy", "L")} == {

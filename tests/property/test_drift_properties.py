@@ -49,7 +49,7 @@ def steps(draw: st.DrawFn) -> Step:
     noise = st.tuples(
         st.sampled_from(OPERATIONS),
         st.sampled_from([*GRANTS, VAULT]),
-        st.sampled_from(["alice", "bob", None]),
+        st.sampled_from(["admin", "other-admin", None]),
         st.integers(-400, 400),
     )
     return Step(

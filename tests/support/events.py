@@ -19,9 +19,9 @@ CLAIMS: Mapping[str, object] = {
     "aud": "https://management.core.windows.net/",
     "appid": "44444444-4444-4444-4444-444444444444",
     "ipaddr": "203.0.113.5",
-    "name": "Alex Admin",
+    "name": "Key admin",
     OBJECT_ID_CLAIM: "55555555-5555-5555-5555-555555555555",
-    UPN_CLAIM: "alex@contoso.com",
+    UPN_CLAIM: "admin@contoso.com",
 }
 
 type Event = dict[str, object]

@@ -18,7 +18,7 @@ KV1 = f"{RG}/providers/Microsoft.KeyVault/vaults/kv1"
 HSM = f"{RG}/providers/Microsoft.KeyVault/managedHSMs/hsm1"
 MG = "/providers/Microsoft.Management/managementGroups/mg1"
 TOPICS = f"{SUB}/resourceGroups/events/providers/Microsoft.EventGrid/systemTopics"
-ACTOR = {"objectId": "actor-oid", "upn": "alex@contoso.com", "appId": "app", "ip": "203.0.113.5"}
+ACTOR = {"objectId": "actor-oid", "upn": "admin@contoso.com", "appId": "app", "ip": "203.0.113.5"}
 WRITE, DELETE = "Microsoft.Resources.ResourceWriteSuccess", "Microsoft.Resources.ResourceDeleteSuccess"
 POLICY, NEW_KEY = "Microsoft.KeyVault.VaultAccessPolicyChanged", "Microsoft.KeyVault.KeyNewVersionCreated"
 
@@ -131,7 +131,7 @@ def test_an_arm_event_has_azures_shape() -> None:
     claims = member(event, "data", "claims")
     assert isinstance(claims, dict)
     assert claims["http://schemas.microsoft.com/identity/claims/objectidentifier"] == "actor-oid"
-    assert claims["http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"] == claims["name"] == "alex@contoso.com"
+    assert claims["http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"] == claims["name"] == "admin@contoso.com"
     assert (claims["appid"], claims["ipaddr"]) == ("app", "203.0.113.5")
     assert member(event, "data", "httpRequest", "method") == "DELETE"
 

@@ -201,7 +201,7 @@ def broken(document: Mapping[str, Any], path: str, value: object) -> Mapping[str
         (record_from, "standing.lostForSeconds", None),
         (heard_from, "receivedAt", None),
         (heard_from, "resourceId", "no id"),
-        (heard_from, "actor", "alice"),
+        (heard_from, "actor", "admin"),
     ],
 )
 def test_foreign_document(read: Callable[[Mapping[str, Any]], object], path: str, value: object) -> None:

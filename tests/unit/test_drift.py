@@ -44,8 +44,8 @@ ACTIONS = ("Microsoft.KeyVault/vaults/keys/read", "Microsoft.KeyVault/vaults/key
 DELETE = "Microsoft.Authorization/roleAssignments/delete"
 WRITE = "Microsoft.Authorization/roleAssignments/write"
 VAULT_WRITE = "Microsoft.KeyVault/vaults/write"
-ALICE = Actor(object_id="alice", name="alice@contoso.com")
-BOB = Actor(object_id="bob", name="bob@contoso.com")
+ADMIN = Actor(object_id="admin", name="admin@contoso.com")
+OTHER_ADMIN = Actor(object_id="other-admin", name="other-admin@contoso.com")
 GRANT = str(assignment().id)
 
 
@@ -208,8 +208,8 @@ def test_a_blind_read_forgets_no_grants() -> None:
     """What granted before a failed read is still what a later loss names."""
     story = Story()
     story.alerts(("held", 0), ("unknown", 1), ("unknown", 2))
-    outcome = story.see("lost", 3, heard(DELETE, 2.5, ALICE))
-    assert alerted(outcome).explanation.actor == ALICE
+    outcome = story.see("lost", 3, heard(DELETE, 2.5, ADMIN))
+    assert alerted(outcome).explanation.actor == ADMIN
     assert alerted(outcome).explanation.confidence is Confidence.CERTAIN
 
 
@@ -262,17 +262,17 @@ def test_outage_runs_from_change_to_change() -> None:
     """Where events tell when the loss and the repair happened, the outage runs between those."""
     story = Story()
     story.see("held", 0)
-    story.see("lost", 5, heard(DELETE, 4, ALICE))
-    outcome = story.see("held", 11, heard(DELETE, 4, ALICE), heard(WRITE, 9, BOB, event="e2"))
+    story.see("lost", 5, heard(DELETE, 4, ADMIN))
+    outcome = story.see("held", 11, heard(DELETE, 4, ADMIN), heard(WRITE, 9, OTHER_ADMIN, event="e2"))
     assert alerted(outcome).outage == 5 * MINUTE
-    assert alerted(outcome).explanation.actor == BOB
+    assert alerted(outcome).explanation.actor == OTHER_ADMIN
 
 
 def test_a_late_actor_moves_the_loss_to_its_true_time() -> None:
     """The outage runs from the change once that is known."""
     story = Story()
     story.alerts(("held", 0), ("lost", 5))
-    assert kinds([story.see("lost", 6, heard(DELETE, 4, ALICE)).alert]) == ["changed"]
+    assert kinds([story.see("lost", 6, heard(DELETE, 4, ADMIN)).alert]) == ["changed"]
     assert alerted(story.see("held", 14)).outage == 10 * MINUTE
 
 
@@ -281,7 +281,7 @@ def test_a_late_actor_of_a_widened_loss_does_not_shorten_it() -> None:
     story = Story()
     story.alerts(("held", 0), ("short", 1))
     story.see("lost", 20)
-    story.see("lost", 21, heard(DELETE, 19, ALICE))
+    story.see("lost", 21, heard(DELETE, 19, ADMIN))
     assert alerted(story.see("held", 31)).outage == 30 * MINUTE
 
 
@@ -292,12 +292,12 @@ def test_an_actor_who_is_heard_later_is_one_changed_row() -> None:
     """A drift whose actor comes later is changed once, then nothing."""
     story = Story()
     story.see("held", 0)
-    late = heard(DELETE, 1, ALICE, received=3)
+    late = heard(DELETE, 1, ADMIN, received=3)
     opened = story.see("lost", 2)
     joined = story.see("lost", 4, late)
     assert kinds([opened.alert, joined.alert]) == ["opened", "changed"]
     assert alerted(opened).explanation.confidence is Confidence.NONE
-    assert alerted(joined).explanation.actor == ALICE
+    assert alerted(joined).explanation.actor == ADMIN
     assert alerted(joined).cause_key == alerted(opened).cause_key
     assert kinds([story.see("lost", 5, late).alert, story.see("lost", 6, late).alert]) == [None, None]
 
@@ -307,7 +307,7 @@ def test_a_late_actor_is_sought_where_the_drift_began(minute: float, joined: boo
     """Only a change between the last other read and the finding is joined later, give or take Azure's lag."""
     story = Story()
     story.alerts(("held", 0), ("held", 20), ("lost", 22), ("lost", 40))
-    assert (story.see("lost", 41, heard(DELETE, minute, ALICE)).alert is not None) is joined
+    assert (story.see("lost", 41, heard(DELETE, minute, ADMIN)).alert is not None) is joined
 
 
 def test_another_unknown_needs_no_second_read() -> None:
@@ -326,53 +326,53 @@ def test_an_actorless_event_is_followed_by_its_actor() -> None:
     story = Story(mine)
     story.see(judged(mine, full), 0)
     own = heard("Microsoft.KeyVault.VaultAccessPolicyChanged", 1.02, None, VAULT)
-    arm = heard("Microsoft.KeyVault/vaults/accessPolicies/write", 1, ALICE, VAULT, event="e2")
+    arm = heard("Microsoft.KeyVault/vaults/accessPolicies/write", 1, ADMIN, VAULT, event="e2")
     opened = story.see(judged(mine, replace(none, read_at=at(2))), 2, own)
     joined = story.see(judged(mine, replace(none, read_at=at(3))), 3, own, arm)
     assert alerted(opened).explanation.notice == own.notice
     assert alerted(opened).explanation.confidence is Confidence.NONE
-    assert alerted(joined).explanation.actor == ALICE
+    assert alerted(joined).explanation.actor == ADMIN
 
 
 def test_no_actor_whose_operation_does_not_fit() -> None:
     """Somebody who wrote the vault deleted no role assignment."""
     story = Story()
     story.see("held", 0)
-    assert alerted(story.see("lost", 2, heard(VAULT_WRITE, 1, BOB, VAULT))).explanation.notice is None
-    assert story.see("lost", 3, heard(VAULT_WRITE, 1, BOB, VAULT)).alert is None
+    assert alerted(story.see("lost", 2, heard(VAULT_WRITE, 1, OTHER_ADMIN, VAULT))).explanation.notice is None
+    assert story.see("lost", 3, heard(VAULT_WRITE, 1, OTHER_ADMIN, VAULT)).alert is None
 
 
 def test_no_actor_of_another_assignments_deletion() -> None:
     """Where it is known which grants vanished, the deletion of another assignment explains nothing, now or later."""
-    other = heard(DELETE, 1, BOB, str(assignment(name="2").id))
+    other = heard(DELETE, 1, OTHER_ADMIN, str(assignment(name="2").id))
     story = Story()
     story.see("held", 0)
     assert alerted(story.see("lost", 2, other)).explanation.actor is None
     assert story.see("lost", 3, other).alert is None
-    assert alerted(story.see("lost", 4, other, heard(DELETE, 1, ALICE))).explanation.actor == ALICE
+    assert alerted(story.see("lost", 4, other, heard(DELETE, 1, ADMIN))).explanation.actor == ADMIN
 
 
 def test_no_deletion_explains_a_narrowed_role() -> None:
     """While every grant still stands, a deleted assignment of somebody else is not what narrowed the role."""
     story = Story()
     story.see("held", 0)
-    other = heard(DELETE, 1, BOB, str(assignment(name="2").id))
+    other = heard(DELETE, 1, OTHER_ADMIN, str(assignment(name="2").id))
     assert alerted(story.see("short", 2, other)).explanation.actor is None
     definition = f"{GROUP}/providers/Microsoft.Authorization/roleDefinitions/r1"
-    edit = heard("Microsoft.Authorization/roleDefinitions/write", 1.5, ALICE, definition, event="e2")
-    assert alerted(story.see("short", 3, other, edit)).explanation.actor == ALICE
+    edit = heard("Microsoft.Authorization/roleDefinitions/write", 1.5, ADMIN, definition, event="e2")
+    assert alerted(story.see("short", 3, other, edit)).explanation.actor == ADMIN
 
 
 def test_no_actor_whose_change_explained_an_earlier_alert() -> None:
     """A change that explained one alert never explains the next, at once or later."""
     story = Story()
-    alice = heard(DELETE, 1, ALICE)
+    admin = heard(DELETE, 1, ADMIN)
     story.see("held", 0)
-    assert alerted(story.see("lost", 2, alice)).explanation.actor == ALICE
-    story.see("held", 3, alice)
-    assert alerted(story.see("lost", 4, alice)).explanation.actor is None
-    assert story.see("lost", 5, alice).alert is None
-    assert alerted(story.see("lost", 6, alice, heard(DELETE, 3.5, BOB, event="e2"))).explanation.actor == BOB
+    assert alerted(story.see("lost", 2, admin)).explanation.actor == ADMIN
+    story.see("held", 3, admin)
+    assert alerted(story.see("lost", 4, admin)).explanation.actor is None
+    assert story.see("lost", 5, admin).alert is None
+    assert alerted(story.see("lost", 6, admin, heard(DELETE, 3.5, OTHER_ADMIN, event="e2"))).explanation.actor == OTHER_ADMIN
 
 
 def test_only_what_is_new_is_explained() -> None:
@@ -380,22 +380,22 @@ def test_only_what_is_new_is_explained() -> None:
     mine = binding(Scenario.CVM_CMK)
     none = granting(mine, POLICY, ())
     off = with_object(none, mine.target, key_object(mine.target, enabled=False))
-    bob = heard(VAULT_WRITE, 4, BOB, VAULT, event="e2")
+    theirs = heard(VAULT_WRITE, 4, OTHER_ADMIN, VAULT, event="e2")
     story = Story(mine)
     story.see(judged(mine, granting(mine, POLICY, ("keys/all",))), 0)
-    story.see(judged(mine, replace(none, read_at=at(2))), 2, heard(VAULT_WRITE, 1, ALICE, VAULT))
-    changed = story.see(judged(mine, replace(off, read_at=at(5))), 5, bob)
+    story.see(judged(mine, replace(none, read_at=at(2))), 2, heard(VAULT_WRITE, 1, ADMIN, VAULT))
+    changed = story.see(judged(mine, replace(off, read_at=at(5))), 5, theirs)
     assert kinds([changed.alert]) == ["changed"]
     assert alerted(changed).explanation.actor is None
-    assert story.see(judged(mine, replace(off, read_at=at(6))), 6, bob).alert is None
+    assert story.see(judged(mine, replace(off, read_at=at(6))), 6, theirs).alert is None
 
 
 def test_a_partial_repair_names_who_made_it() -> None:
     """A change for the better is explained by what ends the finding."""
     story = Story()
     story.alerts(("held", 0), ("lost", 1))
-    short = story.see("short", 5, heard(WRITE, 4, BOB, str(assignment(name="2").id)))
-    assert alerted(short).explanation.actor == BOB
+    short = story.see("short", 5, heard(WRITE, 4, OTHER_ADMIN, str(assignment(name="2").id)))
+    assert alerted(short).explanation.actor == OTHER_ADMIN
 
 
 def test_a_management_groups_assignment_is_recognised() -> None:
@@ -405,8 +405,8 @@ def test_a_management_groups_assignment_is_recognised() -> None:
     facts = with_store(granting(mine, RBAC, ACTIONS), assignments={APP_OBJECT: (scoped,)})
     story = Story(mine)
     story.see(judged(mine, facts), 0)
-    lost = story.see("lost", 2, heard(DELETE, 1, ALICE, str(scoped.id)))
-    assert alerted(lost).explanation.actor == ALICE
+    lost = story.see("lost", 2, heard(DELETE, 1, ADMIN, str(scoped.id)))
+    assert alerted(lost).explanation.actor == ADMIN
 
 
 # --- cause keys ------------------------------------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ OTHER = binding(Scenario.CVM_CMK, target=key_at(name="k2"))
 
 def test_one_assignment_is_one_cause_however_it_was_found() -> None:
     """Two bindings that lost the same role assignment share a cause, one through its event and one through a sweep."""
-    assert cause(CVM, "held", "lost", notices=(heard(DELETE, 0.5, ALICE),)) == cause(OTHER, "held", "lost")
+    assert cause(CVM, "held", "lost", notices=(heard(DELETE, 0.5, ADMIN),)) == cause(OTHER, "held", "lost")
 
 
 def test_one_management_group_assignment_is_one_cause_in_every_vault() -> None:

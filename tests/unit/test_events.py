@@ -325,9 +325,9 @@ def test_a_resource_event_without_data_names_the_path(data: object) -> None:
 
 # --- who ----------------------------------------------------------------------------------------------------------------
 
-ALEX = Actor(
+CALLER = Actor(
     object_id="55555555-5555-5555-5555-555555555555",
-    name="alex@contoso.com",
+    name="admin@contoso.com",
     app_id="44444444-4444-4444-4444-444444444444",
     ip="203.0.113.5",
 )
@@ -336,14 +336,14 @@ ALEX = Actor(
 @pytest.mark.parametrize(
     ("claims", "expected"),
     [
-        (CLAIMS, ALEX),
-        (json.dumps(CLAIMS), ALEX),
-        ({f" {name.upper()} ": value for name, value in CLAIMS.items()}, ALEX),
+        (CLAIMS, CALLER),
+        (json.dumps(CLAIMS), CALLER),
+        ({f" {name.upper()} ": value for name, value in CLAIMS.items()}, CALLER),
         ({name: value for name, value in CLAIMS.items() if name != UPN_CLAIM}, Actor(
-            object_id=ALEX.object_id, name="Alex Admin", app_id=ALEX.app_id, ip=ALEX.ip
+            object_id=CALLER.object_id, name="Key admin", app_id=CALLER.app_id, ip=CALLER.ip
         )),
         ({OBJECT_ID_CLAIM: "o1", "appid": "a1"}, Actor(object_id="o1", app_id="a1", ip="203.0.113.9")),
-        ({UPN_CLAIM: "  ", "name": " Alex "}, Actor(name="Alex", ip="203.0.113.9")),
+        ({UPN_CLAIM: "  ", "name": " Key admin "}, Actor(name="Key admin", ip="203.0.113.9")),
         ({"name": 7, "appid": None, OBJECT_ID_CLAIM: []}, Actor(ip="203.0.113.9")),
         ({"aud": "https://management.core.windows.net/"}, Actor(ip="203.0.113.9")),
         ({"xname": "Alex", "http://example.com/identity/claims/objectidentifier": "o1"}, Actor(ip="203.0.113.9")),

@@ -105,7 +105,7 @@ EVENT = ChangeNotice(
     operation="Microsoft.KeyVault/vaults/accessPolicies/write",
     resource_id=rid(VAULT),
     occurred_at=NOW.astimezone(timezone(timedelta(hours=2))),
-    actor=Actor(object_id="alice", name="alice@contoso.com", app_id="app", ip="10.0.0.1"),
+    actor=Actor(object_id="admin", name="admin@contoso.com", app_id="app", ip="10.0.0.1"),
     correlation_id="c1",
 )
 HEARD = Heard(notice=EVENT, received_at=NOW + MINUTE)
@@ -199,8 +199,8 @@ def test_what_an_opened_row_says() -> None:
         "EventType": EVENT.event_type,
         "OperationName": EVENT.operation,
         "CorrelationId": "c1",
-        "ActorObjectId": "alice",
-        "ActorName": "alice@contoso.com",
+        "ActorObjectId": "admin",
+        "ActorName": "admin@contoso.com",
         "ActorAppId": "app",
         "ActorIp": "10.0.0.1",
         "ActorConfidence": "certain",

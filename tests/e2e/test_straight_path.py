@@ -1,0 +1,157 @@
+"""The whole product in a process of its own: an event goes in over HTTP, and a row comes out of Log Analytics."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from keydrift.model import PermissionModel, Scenario
+from support import tenants
+from support.events import key_vault_event
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_SCRIPT = """
+import asyncio, json, logging, sys, time
+from pathlib import Path
+import aiohttp
+from azure.identity import ManagedIdentityCredential
+from azure.monitor.query import LogsQueryClient
+from keydrift_local.laptop import hosting
+from keydrift_local.log_tables import declare_tables
+from keydrift_local.tenant_file import parse_tenant
+
+logging.basicConfig(level=logging.WARNING)
+told = json.loads(sys.stdin.read())
+NOTICE = {"aeg-event-type": "Notification"}
+QUERY = '''KeyDriftAlerts_CL
+| project Sequence, Kind, Verdict, FindingCodes, ActorName, ConsumerCount, DetectedVia
+| order by Sequence asc'''
+
+async def until(what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await what()
+        if found is not None or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(0.05)
+
+async def main():
+    answers = {"rejected": [], "taken": []}
+    tenant = parse_tenant(told["tenant"], "test")
+    async with hosting(tenant, Path(told["state"]), port=0, settings=told["settings"]) as (laptop, host):
+        declare_tables(laptop.azure.logs)
+        base = f"http://127.0.0.1:{host.port}"
+        hook = f"{base}/runtime/webhooks/EventGrid?functionName=receive"
+        async with aiohttp.ClientSession() as session:
+            async def post(body):
+                async with session.post(hook, data=body, headers=NOTICE) as answer:
+                    return answer.status
+
+            async def posture():
+                async with session.get(f"{base}/api/posture") as answer:
+                    return await answer.json()
+
+            async def verdict(wanted):
+                async def look():
+                    document = await posture()
+                    return document if [each["verdict"] for each in document["bindings"]] == [wanted] else None
+                return await until(look)
+
+            async with session.post(f"{base}/admin/functions/sweep", json={"input": ""}) as answer:
+                answer.raise_for_status()
+            answers["before"] = await verdict("held")
+            for body in told["rejected"]:
+                answers["rejected"].append(await post(body))
+            for body in told["taken"]:
+                answers["taken"].append(await post(body))
+            for change, wanted in told["changes"]:
+                events = laptop.azure.change(change, told["actor"])
+                started = time.monotonic()
+                answers["taken"].append(await post(json.dumps([*told["noise"], *events, *told["noise"]])))
+                answers[wanted] = await verdict(wanted)
+                answers[f"{wanted} after"] = time.monotonic() - started
+
+        with ManagedIdentityCredential() as identity, LogsQueryClient(identity) as logs:
+            async def rows():
+                found = await asyncio.to_thread(logs.query_workspace, "any", QUERY, timespan=None)
+                table = [dict(zip(found.tables[0].columns, row)) for row in found.tables[0].rows]
+                return table if len(table) >= len(told["changes"]) else None
+            answers["rows"] = await until(rows)
+        answers["requests"] = sum(1 for each in laptop.azure.requests if "ingest" in each.host)
+    print(json.dumps(answers, default=str))
+
+asyncio.run(main())
+"""
+
+ACTOR = {"objectId": tenants.guid(501), "upn": "iam-admin@contoso.com", "ip": "203.0.113.7"}
+ASSIGNMENT = tenants.role_assignment(3, tenants.vault_id(), tenants.CRYPTO_SERVICE_ENCRYPTION_USER, tenants.IDENTITY_OBJECT_ID)
+NOISE = [{"id": "e1", "eventType": None}, "text", None, key_vault_event("KeyNewVersionCreated", topic="nowhere")]
+
+
+def _run(folder: Path, *, noisy: bool = False, **settings: str) -> dict[str, Any]:
+    tenant = tenants.healthy(Scenario.BACKUP_VAULT_CMK, PermissionModel.RBAC)
+    del tenant["now"]  # real time
+    told = {
+        "tenant": tenant,
+        "state": str(folder / "state.db"),
+        "settings": settings,
+        "actor": ACTOR,
+        "changes": [[{"delete": ASSIGNMENT["id"]}, "lost"], [{"put": ASSIGNMENT}, "held"]],
+        "noise": NOISE if noisy else [],
+        "rejected": ["", "not json", "12", "[" * 100_000, "{", '"text"'],
+        "taken": [] if not noisy else ["{}", "[]", "[12]", json.dumps([NOISE[0]] * 50), json.dumps(["x" * 1_000_000])],
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", _SCRIPT],
+        input=json.dumps(told),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src")},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    answers: dict[str, Any] = json.loads(ended.stdout)
+    return answers
+
+
+def _judge(answers: dict[str, Any]) -> None:
+    rows = answers["rows"]
+    shown = [(row["Kind"], row["Verdict"], row["ActorName"], row["ConsumerCount"], row["DetectedVia"]) for row in rows]
+    assert shown == [
+        ("opened", "lost", ACTOR["upn"], 1, "event"),
+        ("resolved", "held", ACTOR["upn"], 1, "event"),
+    ]
+    assert json.loads(rows[0]["FindingCodes"]) == ["role-assignment-absent"]
+    (lost,) = answers["lost"]["bindings"]
+    assert [finding["code"] for finding in lost["findings"]] == ["role-assignment-absent"]
+    assert answers["before"]["bindings"][0]["verdict"] == "held"
+    assert answers["lost after"] < 10
+
+
+def test_an_event_becomes_a_row(tmp_path: Path) -> None:
+    """An event posted to the webhook becomes a row that the Log Analytics client reads by KQL, and shows in the posture."""
+    answers = _run(tmp_path)
+    _judge(answers)
+    assert (tmp_path / "state.db").exists()
+
+
+def test_the_webhook_survives_whatever_is_posted(tmp_path: Path) -> None:
+    """What is no JSON document is refused, every other delivery is acknowledged, and events beside noise still count."""
+    answers = _run(tmp_path, noisy=True)
+    assert set(answers["rejected"]) == {400}
+    assert set(answers["taken"]) == {202}
+    assert len(answers["taken"]) == 7
+    assert [row["Kind"] for row in answers["rows"]] == ["opened", "resolved"]
+
+
+def test_an_event_becomes_a_row_on_a_storage_account(tmp_path: Path, azurite: str) -> None:
+    """The same with state and queues in Azure Storage, as Azurite serves it."""
+    _judge(_run(tmp_path, KEYDRIFT_STATE="AzureWebJobsStorage", AzureWebJobsStorage=azurite))
+    assert not (tmp_path / "state.db").exists()
