@@ -14,7 +14,7 @@ export KEYDRIFT_CORPUS
 # Two workers: the suite is made for two cores
 WORKERS ?= 2
 
-.PHONY: help setup demo test check lint types unit bench lock clean
+.PHONY: help setup demo test check lint types unit fuzz bench lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -43,6 +43,9 @@ types: $(STAMP)
 
 unit: $(STAMP)
 	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope $(ARGS)
+
+fuzz: $(STAMP) ## the evaluator beside an independent oracle, on 200,000 random tenants
+	@$(PY) tests/fuzz.py $(ARGS)
 
 bench: $(STAMP) ## figures, beside the floor that physics allows
 	@$(PY) bench/event_to_row.py $(ARGS)

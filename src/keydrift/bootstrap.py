@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
     from keydrift.adapters.cloud import Cloud
     from keydrift.adapters.http import ClockTransport
     from keydrift.collect import Collector
+    from keydrift.declared import Declarations
+    from keydrift.doctor.examine import Examined
     from keydrift.monitor import Monitor
     from keydrift.ports import Consumers
     from keydrift.reconcile import Policy
+
+
+# Where `function_app.py` and `src` stand: a function app's working directory is the host's
+_APP_ROOT = Path(__file__).resolve().parents[2]
 
 
 class SystemClock:
@@ -54,6 +61,10 @@ class ClosableEntities(EntityStore, Closeable, Protocol):
 class ClosableQueue(RecheckQueue, Closeable, Protocol):
     """A queue that holds a connection."""
 
+    async def try_out(self) -> None:
+        """Add a message that nobody receives, and delete it. Raises `StateError`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -63,6 +74,7 @@ class Reading:
     credential: AsyncTokenCredential
     transport: ClockTransport
     consumers: Consumers
+    hearsay: Consumers
     collector: Collector
     policy: Policy
 
@@ -89,16 +101,20 @@ class Application:
 
 def reading(settings: Settings, clock: Clock) -> Reading:
     """Compose what reads Azure. Needs a running event loop."""
-    from keydrift.adapters.arm_inventory import ArmInventory  # noqa: PLC0415  # imported where used: import time is cold start
-    from keydrift.adapters.authorization import AuthorizationReader  # noqa: PLC0415
-    from keydrift.adapters.cloud import cloud_named  # noqa: PLC0415
-    from keydrift.adapters.directory import DirectoryReader  # noqa: PLC0415
-    from keydrift.adapters.http import ClockTransport, JsonReader  # noqa: PLC0415
-    from keydrift.adapters.key_vault import KeyVaultReader  # noqa: PLC0415
-    from keydrift.adapters.managed_hsm import ManagedHsmReader  # noqa: PLC0415
-    from keydrift.collect import Collector, Readers  # noqa: PLC0415
-    from keydrift.reconcile import Policy  # noqa: PLC0415
+    from keydrift.adapters.arm_inventory import ArmInventory  # imported where used: import time is cold start
+    from keydrift.adapters.authorization import AuthorizationReader
+    from keydrift.adapters.cloud import cloud_named
+    from keydrift.adapters.directory import DirectoryReader
+    from keydrift.adapters.graph_inventory import GraphInventory
+    from keydrift.adapters.http import ClockTransport, JsonReader
+    from keydrift.adapters.key_vault import KeyVaultReader
+    from keydrift.adapters.managed_hsm import ManagedHsmReader
+    from keydrift.adapters.resource_graph import ResourceGraph
+    from keydrift.collect import Collector, Readers
+    from keydrift.reconcile import Policy
 
+    # First: where the file is wrong, nothing has been opened yet that would have to be closed
+    by_hand = declarations(settings)
     cloud = cloud_named(settings.cloud)
     transport = ClockTransport(clock)
     identity = credential(settings, cloud)
@@ -115,20 +131,39 @@ def reading(settings: Settings, clock: Clock) -> Reading:
         managed_hsms=ManagedHsmReader(cloud, identity, transport),
         directory=DirectoryReader(graph, arm),
     )
-    policy = Policy(backup_app_id=app_id, key_expiry=settings.key_expiry_horizon, tenant_id=settings.tenant_id, declared=declared)
+    policy = Policy(
+        backup_app_id=app_id,
+        key_expiry=settings.key_expiry_horizon,
+        grant_expiry=settings.grant_expiry_horizon,
+        tenant_id=settings.tenant_id,
+        declared=declared,
+        declarations=by_hand,
+    )
     return Reading(
         cloud=cloud,
         credential=identity,
         transport=transport,
         consumers=ArmInventory(arm),
+        hearsay=GraphInventory(arm, ResourceGraph(arm, clock)),
         collector=Collector(readers, clock),
         policy=policy,
     )
 
 
+def declarations(settings: Settings) -> Declarations:
+    """What the watchlist file declares; nothing where none is set. Raises ConfigError."""
+    from keydrift.declared import NOTHING_DECLARED
+
+    if settings.watchlist is None:
+        return NOTHING_DECLARED
+    from keydrift.adapters.watchlist_file import read_watchlist
+
+    return read_watchlist(_APP_ROOT / settings.watchlist, settings.watchlist)
+
+
 def credential(settings: Settings, cloud: Cloud) -> AsyncTokenCredential:
     """The managed identity where the platform offers one, else whoever is signed in on this machine."""
-    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415
+    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
     if "IDENTITY_ENDPOINT" in os.environ:
         return ManagedIdentityCredential(client_id=settings.identity_client_id)
@@ -137,23 +172,13 @@ def credential(settings: Settings, cloud: Cloud) -> AsyncTokenCredential:
 
 def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) -> Application:
     """Compose the monitor. Needs a running event loop. Raises ConfigError."""
-    from keydrift.adapters.log_analytics import LogAnalyticsSink, UnconfiguredSink  # noqa: PLC0415
-    from keydrift.monitor import Monitor  # noqa: PLC0415
-    from keydrift.reconcile import Reconciler  # noqa: PLC0415
-    from keydrift.state import State  # noqa: PLC0415
+    from keydrift.monitor import Monitor
+    from keydrift.reconcile import Reconciler
+    from keydrift.state import State
 
     reads = reading(settings, clock)
     entities, queue = storage(settings, environment, clock, reads)
-    sink: AlertSink = UnconfiguredSink()
-    if settings.dcr_endpoint and settings.dcr_rule_id:
-        sink = LogAnalyticsSink(
-            cloud=reads.cloud,
-            endpoint=settings.dcr_endpoint,
-            rule_id=settings.dcr_rule_id,
-            stream=settings.alert_stream,
-            credential=reads.credential,
-            transport=reads.transport,
-        )
+    sink = alert_sink(settings, reads)
     state = State(entities)
     reconciler = Reconciler(memory=state, queue=queue, collector=reads.collector, sink=sink, clock=clock, policy=reads.policy)
     monitor = Monitor(
@@ -161,21 +186,81 @@ def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) ->
         queue=queue,
         reconciler=reconciler,
         consumers=reads.consumers,
+        hearsay=reads.hearsay if settings.inventory == "resource-graph" else None,
         clock=clock,
         backup_app_id=reads.policy.backup_app_id,
         subscriptions=settings.subscriptions,
+        declarations=reads.policy.declarations,
     )
     return Application(monitor=monitor, reading=reads, opened=(entities, queue))
+
+
+def alert_sink(settings: Settings, reads: Reading) -> AlertSink:
+    """Where alerts go: Log Analytics, or nowhere yet."""
+    from keydrift.adapters.log_analytics import LogAnalyticsSink, UnconfiguredSink
+
+    if not settings.dcr_endpoint or not settings.dcr_rule_id:
+        return UnconfiguredSink()
+    return LogAnalyticsSink(
+        cloud=reads.cloud,
+        endpoint=settings.dcr_endpoint,
+        rule_id=settings.dcr_rule_id,
+        stream=settings.alert_stream,
+        credential=reads.credential,
+        transport=reads.transport,
+    )
+
+
+@asynccontextmanager
+async def examined(settings: Settings, environment: Mapping[str, str], clock: Clock) -> AsyncIterator[Examined]:
+    """The monitor as the doctor looks at it, closed afterwards. Raises ConfigError."""
+    from keydrift.adapters.cloud import cloud_of
+    from keydrift.adapters.directory import DirectoryReader
+    from keydrift.adapters.doctor_reader import DoctorReader
+    from keydrift.adapters.http import JsonReader
+    from keydrift.adapters.managed_hsm import ManagedHsmReader
+    from keydrift.doctor.examine import ARM, GRAPH, HSM, MONITOR, Examined
+    from keydrift.doctor.settings import Surroundings
+
+    reads = reading(settings, clock)
+    opened: list[Closeable] = [reads]
+    try:
+        entities, queue = storage(settings, environment, clock, reads)
+        opened += [entities, queue]
+        cloud, who, transport = reads.cloud, reads.credential, reads.transport
+        manager, graph_host = f"https://{cloud.resource_manager}", f"https://{cloud.graph}"
+        arm = JsonReader(manager, manager, who, transport, "Reader at the scope")
+        graph = JsonReader(graph_host, graph_host, who, transport, "Microsoft Graph Application.Read.All")
+        audiences = {ARM: manager, GRAPH: graph_host, HSM: cloud.hsm_audience, MONITOR: f"{cloud.monitor_audience}/"}
+        addresses = {"KEYDRIFT_STATE": settings.state, "KEYDRIFT_DCR_ENDPOINT": settings.dcr_endpoint or ""}
+        clouds = {name: found.name for name, url in addresses.items() if (found := cloud_of(url)) is not None}
+        yield Examined(
+            settings=settings,
+            surroundings=Surroundings(environment=environment, clouds=clouds),
+            app_id=reads.policy.backup_app_id,
+            app_name=cloud.backup_app_name,
+            clock=clock,
+            reads=DoctorReader(arm, who, {name: f"{audience}/.default" for name, audience in audiences.items()}),
+            consumers=reads.consumers,
+            managed_hsms=ManagedHsmReader(cloud, who, transport),
+            directory=DirectoryReader(graph, arm),
+            entities=entities,
+            queue=queue,
+            sink=alert_sink(settings, reads),
+        )
+    finally:
+        for each in reversed(opened):
+            await each.close()
 
 
 def storage(
     settings: Settings, environment: Mapping[str, str], clock: Clock, reads: Reading
 ) -> tuple[ClosableEntities, ClosableQueue]:
     """The state store and the recheck queue that `KEYDRIFT_STATE` names."""
-    from keydrift.adapters.sqlite_entities import SqliteEntities  # noqa: PLC0415
-    from keydrift.adapters.sqlite_queue import SqliteQueue  # noqa: PLC0415
-    from keydrift.adapters.storage_queue import StorageQueue  # noqa: PLC0415
-    from keydrift.adapters.table_entities import TableEntities  # noqa: PLC0415
+    from keydrift.adapters.sqlite_entities import SqliteEntities
+    from keydrift.adapters.sqlite_queue import SqliteQueue
+    from keydrift.adapters.storage_queue import StorageQueue
+    from keydrift.adapters.table_entities import TableEntities
 
     kind, _, rest = settings.state.partition(":")
     if kind == "sqlite":

@@ -15,6 +15,7 @@ from dataclasses import replace
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,7 @@ from keydrift.scan import ScanResult, scan
 from keydrift.settings import Settings
 
 if TYPE_CHECKING:
+    from keydrift.doctor.facts import Check
     from keydrift.ports import Clock, Consumers
 
 app = typer.Typer(
@@ -54,6 +56,9 @@ class FailOn(StrEnum):
     AT_RISK = "at_risk"
 
 
+WatchlistFile = Annotated[
+    Path | None, typer.Option("--watchlist", help="Key bindings and exemptions declared by hand.", metavar="FILE")
+]
 TenantFile = Annotated[Path | None, typer.Option("--tenant", help="Scan a tenant file instead of Azure.", metavar="FILE")]
 
 
@@ -64,14 +69,15 @@ def scan_command(
     management_group: Annotated[str | None, typer.Option(help="Only the subscriptions below it.", metavar="ID")] = None,
     output: Annotated[Format, typer.Option("--format", help="For people or for programs.")] = Format.TABLE,
     fail_on: Annotated[FailOn, typer.Option(help="Exit with 1 from this level on.")] = FailOn.LOST,
+    watchlist: WatchlistFile = None,
 ) -> None:
     """Find every key that Azure Backup depends on, and whether it may still be used."""
-    result, clock = asyncio.run(_scan(tenant, subscription or [], management_group))
+    result, clock = asyncio.run(_scan(tenant, subscription or [], management_group, watchlist))
     if output is Format.JSON:
         document = {
             "schema_version": "1",
             "generated_at": stamp(clock.now()),
-            "bindings": [verdict_document(verdict) for verdict in result.verdicts],
+            "bindings": [verdict_document(verdict, result.exemption(verdict)) for verdict in result.verdicts],
             "unread": [unread_document(unread) for unread in result.unread],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -80,17 +86,24 @@ def scan_command(
     raise typer.Exit(result.exit_status(State(fail_on.value)))
 
 
-async def _scan(tenant: Path | None, subscriptions: Sequence[str], group: str | None) -> tuple[ScanResult, Clock]:
+async def _scan(
+    tenant: Path | None, subscriptions: Sequence[str], group: str | None, watchlist: Path | None
+) -> tuple[ScanResult, Clock]:
     if tenant is None:
         clock = bootstrap.SystemClock()
-        return await _scan_azure(Settings.from_environment(os.environ), clock, subscriptions, group), clock
+        return await _scan_azure(_settings(watchlist), clock, subscriptions, group), clock
     _needs_local()
     from keydrift_local.laptop import serving  # noqa: PLC0415
     from keydrift_local.tenant_file import load_tenant  # noqa: PLC0415
 
     with serving(load_tenant(tenant)) as laptop:
-        settings = Settings.from_environment(os.environ)
-        return await _scan_azure(settings, laptop.clock, subscriptions, group), laptop.clock
+        return await _scan_azure(_settings(watchlist), laptop.clock, subscriptions, group), laptop.clock
+
+
+def _settings(watchlist: Path | None) -> Settings:
+    settings = Settings.from_environment(os.environ)
+    # What a person types is relative to where they are, not to the app
+    return replace(settings, watchlist=str(watchlist.absolute())) if watchlist else settings
 
 
 async def _scan_azure(settings: Settings, clock: Clock, subscriptions: Sequence[str], group: str | None) -> ScanResult:
@@ -132,6 +145,46 @@ async def _subscriptions(consumers: Consumers, wanted: Sequence[str], group: str
     if not visible:
         raise ConfigError("no subscription can be read: give the identity Reader on at least one")
     return tuple(visible[each.lower()] for each in wanted) if wanted else tuple(visible.values())
+
+
+@app.command()
+def doctor(
+    tenant: Annotated[Path | None, typer.Option("--tenant", help="Examine a tenant file instead.", metavar="FILE")] = None,
+    output: Annotated[Format, typer.Option("--format", help="For people or for programs.")] = Format.TABLE,
+    send_test: Annotated[bool, typer.Option("--send-test", help="Send one marked row to Log Analytics.")] = False,
+) -> None:
+    """Check the monitor's own access, settings, state and event subscriptions, and say what would repair each."""
+    from keydrift.doctor.facts import exit_status  # noqa: PLC0415
+    from keydrift.doctor.report import checks_document, print_checks  # noqa: PLC0415
+
+    if output not in (Format.TABLE, Format.JSON):
+        raise ConfigError(f"`doctor` cannot write `{output}`: use table or json")
+    checks, clock = asyncio.run(_doctor(tenant, send_test=send_test))
+    if output is Format.JSON:
+        sys.stdout.write(json.dumps(checks_document(checks, clock.now()), indent=2) + "\n")
+    else:
+        print_checks(Console(), checks)
+    raise typer.Exit(exit_status(checks))
+
+
+async def _doctor(tenant: Path | None, *, send_test: bool) -> tuple[tuple[Check, ...], Clock]:
+    from keydrift.doctor.examine import examine  # noqa: PLC0415
+
+    async def run(settings: Settings, clock: Clock) -> tuple[tuple[Check, ...], Clock]:
+        async with bootstrap.examined(settings, os.environ, clock) as examined:
+            return await examine(examined, send_test=send_test), clock
+
+    if tenant is None:
+        return await run(Settings.from_environment(os.environ), bootstrap.SystemClock())
+    _needs_local()
+    from keydrift_local.laptop import serving  # noqa: PLC0415
+    from keydrift_local.tenant_file import load_tenant  # noqa: PLC0415
+
+    with serving(load_tenant(tenant)) as laptop, TemporaryDirectory(prefix="keydrift-") as folder:
+        settings = Settings.from_environment(os.environ)
+        if not os.environ.get("KEYDRIFT_STATE"):
+            settings = replace(settings, state=f"sqlite:{folder}/state.db")
+        return await run(settings, laptop.clock)
 
 
 @app.command()

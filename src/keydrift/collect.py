@@ -2,7 +2,8 @@
 
 Round one asks for everything whose address is known: the key store, its keys, the principals, assignments and denies. Round two
 asks for what those answers name: role definitions, memberships where they could matter, pinned versions, the soft-deleted store.
-Each thing is asked for once, however many bindings need it.
+Each thing is asked for once, however many bindings need it. Counting a key's versions takes many pages, so it is done only for
+the key stores that the caller names; otherwise the last counts stand in.
 
 `read_at` is the start of the oldest read. INVARIANT (nothing swallowed): what was not answered stands in the facts as `Unread`.
 """
@@ -11,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from keydrift.access.key_state import pinned_versions
+from keydrift.access.key_state import BACKS_UP_KEY, pinned_versions
 from keydrift.access.permission import groups_needed
 from keydrift.facts import (
     Absent,
@@ -27,6 +28,7 @@ from keydrift.facts import (
     Read,
     RoleAssignment,
     RoleDefinition,
+    ScheduleInstance,
     StoreFacts,
     Unread,
 )
@@ -51,12 +53,18 @@ class Readers:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What earlier reads have shown: object ids by app id, the hosts of key stores that have answered, and settings that stand
-    in for reads (`declared` principals by app id, where the directory may not be read)."""
+    in for reads (`declared` principals by app id, where the directory may not be read).
+
+    `count_versions` are the hosts whose keys' versions are to be counted now, `version_counts` the last counts by versionless
+    key.
+    """
 
     object_ids: Mapping[str, str] = field(default_factory=dict)
     answered: frozenset[str] = frozenset()
     declared: Mapping[str, Principal] = field(default_factory=dict)
     tenant_id: str | None = None
+    count_versions: frozenset[str] = frozenset()
+    version_counts: Mapping[KeyUri, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,14 +77,24 @@ class _Store:
     deleted: Read[DeletedKeyStore] | None = None
     objects: dict[KeyUri, Read[KeyObject]] = field(default_factory=dict)
     assignments: dict[str, Read[tuple[RoleAssignment, ...]]] = field(default_factory=dict)
+    schedule_instances: dict[str, Read[tuple[ScheduleInstance, ...]]] = field(default_factory=dict)
     definitions: dict[str, Read[RoleDefinition]] = field(default_factory=dict)
     denies: Read[tuple[DenyAssignment, ...]] = ()
     hsm_assignments: dict[str, Read[tuple[HsmRoleAssignment, ...]]] = field(default_factory=dict)
     hsm_definitions: Read[tuple[RoleDefinition, ...]] = ()
+    counts: dict[KeyUri, Read[int]] = field(default_factory=dict)
 
     @property
     def is_hsm(self) -> bool:
         return self.id is not None and self.id.resource_type == _HSM
+
+    def counted(self, last: Mapping[KeyUri, int]) -> None:
+        """Note the versions of each key: counted now, or as counted last."""
+        for uri, read in self.objects.items():
+            count = self.counts.get(uri)
+            known = count if isinstance(count, int) else last.get(uri)
+            if isinstance(read, KeyObject) and known is not None:
+                self.objects[uri] = replace(read, versions=known)
 
     def facts(self, answered: bool) -> StoreFacts:
         return StoreFacts(
@@ -85,10 +103,12 @@ class _Store:
             watched_before=answered,
             objects=self.objects,
             assignments=self.assignments,
+            schedule_instances=self.schedule_instances,
             definitions=self.definitions,
             denies=self.denies,
             hsm_assignments=self.hsm_assignments,
             hsm_definitions=self.hsm_definitions,
+            uncounted=tuple(each for each in self.counts.values() if isinstance(each, Unread)),
         )
 
 
@@ -125,6 +145,8 @@ class Collector:
         if moved:
             # An app's object id was not known before, or has changed: its grants are read now (a third round, once)
             await self._round_two(bindings, stores, principals, groups)
+        for store in stores.values():
+            store.counted(known.version_counts)
         return Facts(
             read_at=read_at,
             stores={host: store.facts(host in known.answered) for host, store in stores.items()},
@@ -161,7 +183,7 @@ class Collector:
         targets = dict.fromkeys(each.uri.versionless for b in bindings for each in b.objects if each.uri.host == store.host)
         if store.id is None:
             for uri in targets:
-                store.objects[uri] = _unplaced(uri)
+                store.objects[uri] = _unplaced(f"{uri} (its key store is in no subscription that the monitor can read)", None)
             return
         store_id, readers = store.id, self._readers
 
@@ -171,6 +193,10 @@ class Collector:
         together.add(readers.key_stores.key_store(store_id), keep_store)
         for uri in targets:
             together.add(self._object(store, StoreObject(uri=uri, store_id=store_id)), _into(store.objects, uri))
+        if store.host in known.count_versions:
+            backed_up = dict.fromkeys(b.target.uri.versionless for b in bindings if b.scenario in BACKS_UP_KEY)
+            for uri in (each for each in backed_up if each.host == store.host):
+                together.add(self._count(store, StoreObject(uri=uri, store_id=store_id)), _into(store.counts, uri))
         if store.is_hsm:
             self._hsm_reads(together, store, targets)
         else:
@@ -197,7 +223,17 @@ class Collector:
         together.add(grants.deny_assignments(store_id), keep_denies)
         expected = {object_id for b in bindings if (object_id := _expected_object_id(b, known)) is not None}
         for object_id in sorted(expected):
-            together.add(grants.role_assignments(store_id, object_id), _into(store.assignments, object_id))
+            self._assignment_reads(together, store, store_id, object_id)
+
+    def _assignment_reads(self, together: _Round, store: _Store, store_id: ResourceId, object_id: str) -> None:
+        grants = self._readers.grants
+        together.add(grants.role_assignments(store_id, object_id), _into(store.assignments, object_id))
+        together.add(grants.schedule_instances(store_id, object_id), _into(store.schedule_instances, object_id))
+
+    async def _count(self, store: _Store, target: StoreObject) -> Read[int]:
+        if store.is_hsm:
+            return await self._readers.managed_hsms.key_versions(target.uri)
+        return await self._readers.key_stores.key_versions(target)
 
     async def _object(self, store: _Store, target: StoreObject) -> Read[KeyObject]:
         if store.is_hsm:
@@ -221,8 +257,7 @@ class Collector:
             for object_id in sorted({oid for b in mine if (oid := object_id_of(b, principals)) is not None}):
                 if not store.is_hsm and object_id not in store.assignments:
                     moved = True
-                    read = self._readers.grants.role_assignments(store.id, object_id)
-                    together.add(read, _into(store.assignments, object_id))
+                    self._assignment_reads(together, store, store.id, object_id)
                 if object_id not in groups and any(
                     groups_needed(b, store.host, store.facts(answered=False), object_id)
                     for b in mine
@@ -266,25 +301,13 @@ def _stores(bindings: Sequence[KeyBinding]) -> Iterable[_Store]:
         for each in binding.objects:
             ids[each.uri.host] = ids.get(each.uri.host) or each.store_id
     for host, store_id in sorted(ids.items()):
-        yield _Store(host=host, id=store_id, store=Absent(what=host) if store_id else _unplaced_store(host))
+        unplaced = _unplaced(f"key store {host} (in no subscription that the monitor can read)", 404)
+        yield _Store(host=host, id=store_id, store=Absent(what=host) if store_id else unplaced)
 
 
-def _unplaced_store(host: str) -> Unread:
-    return Unread(
-        source=f"key store {host} (in no subscription that the monitor can read)",
-        status=404,
-        code="KeyStoreNotSeen",
-        repair="Reader on the subscription that holds the key store",
-    )
-
-
-def _unplaced(uri: KeyUri) -> Unread:
-    return Unread(
-        source=f"{uri} (its key store is in no subscription that the monitor can read)",
-        status=None,
-        code="KeyStoreNotSeen",
-        repair="Reader on the subscription that holds the key store",
-    )
+def _unplaced(source: str, status: int | None) -> Unread:
+    repair = "Reader on the subscription that holds the key store"
+    return Unread(source=source, status=status, code="KeyStoreNotSeen", repair=repair)
 
 
 def object_id_of(binding: KeyBinding, principals: Mapping[str, Read[Principal]]) -> str | None:

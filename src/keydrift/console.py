@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from keydrift.declared import ExemptionOutcome
 from keydrift.facts import Unread
 from keydrift.model import State, Verdict
 from keydrift.scan import ScanResult
@@ -46,10 +47,10 @@ def print_scan(console: Console, result: ScanResult) -> None:
     if not verdicts:
         console.print("No key bindings: nothing here backs up with a customer's key.")
     else:
-        console.print(_overview(verdicts))
+        console.print(_overview(verdicts, result))
     for verdict in verdicts:
         if verdict.state is not State.HELD:
-            _explain(console, verdict)
+            _explain(console, verdict, result.exemption(verdict))
     if result.unread:
         console.print()
         console.print(_unread(result.unread))
@@ -62,7 +63,7 @@ def print_scan(console: Console, result: ScanResult) -> None:
     console.print(f"{len(verdicts)} key bindings: {counts or 'none'}")
 
 
-def _overview(verdicts: Sequence[Verdict]) -> Table:
+def _overview(verdicts: Sequence[Verdict], result: ScanResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Verdict", "Scenario", "Key", "Principal"):
         table.add_column(name, overflow="fold")
@@ -71,7 +72,7 @@ def _overview(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         principal = verdict.principal
         table.add_row(
-            Text(str(verdict.state), _STYLES[verdict.state]),
+            Text(f"{verdict.state}{' (exempted)' if result.exemption(verdict).exempted else ''}", _STYLES[verdict.state]),
             str(verdict.binding.scenario),
             _verbatim(f"{verdict.binding.target.uri.store_name}/{verdict.binding.target.uri.object_name}"),
             _verbatim((principal.name or principal.object_id) if principal else "unknown"),
@@ -81,13 +82,14 @@ def _overview(verdicts: Sequence[Verdict]) -> Table:
     return table
 
 
-def _explain(console: Console, verdict: Verdict) -> None:
+def _explain(console: Console, verdict: Verdict, exemption: ExemptionOutcome) -> None:
     console.print()
     heading = Text.assemble((f"{verdict.state} ", _STYLES[verdict.state]), (f"{verdict.binding.scenario} ", "bold"))
     console.print(heading.append(str(verdict.binding.target.uri.versionless)))
     fields = _Fields()
     for finding in verdict.findings:
         fields.add("found", Text.assemble((finding.code, _STYLES[finding.level]), " ", finding.summary))
+    fields.add("exemption", exemption.note or "")
     fields.add("missing", ", ".join(verdict.missing))
     for step in verdict.proof:
         where = f" at {step.scope}" if step.scope else ""
@@ -147,6 +149,7 @@ def print_alert(console: Console, row: Mapping[str, object], note: str | None = 
     counts = f"consumers: {row['ConsumerCount']}, protected items: {row['ProtectedItemCount']}"
     fields.add("concerns" if kind == "resolved" else "endangers", f"{names} ({counts})")
     fields.add("missing", ", ".join(cast("Sequence[str]", row["Missing"])))
+    fields.add("exemption", str(row.get("ExemptionReason") or ""))
     fields.add("outage", "" if row["OutageSeconds"] is None else f"{row['OutageSeconds']} s")
     fields.add("time", note or "")
     console.print(fields.grid)

@@ -12,6 +12,7 @@ from typing import cast
 
 from keydrift.actor import Heard
 from keydrift.catalogue import severity_of
+from keydrift.declared import NOT_EXEMPT, ExemptionOutcome
 from keydrift.drift import BindingRecord, Standing
 from keydrift.errors import DecodeError
 from keydrift.facts import Unread
@@ -31,7 +32,7 @@ from keydrift.model import (
     Verdict,
 )
 from keydrift.resource_id import ResourceId
-from keydrift.row import finding_document, proof_document, stamp
+from keydrift.row import exemption_document, finding_document, proof_document, stamp
 
 type Document = Mapping[str, object]
 
@@ -211,6 +212,7 @@ def record_document(record: BindingRecord) -> dict[str, object]:
             "explainedUntil": _at(standing.explained_until),
             "vanished": None if standing.vanished is None else sorted(standing.vanished),
             "exempted": standing.exempted,
+            "exemptionReason": standing.exemption_reason,
         },
     }
 
@@ -247,6 +249,7 @@ def _standing_from(document: Document) -> Standing:
         explained_until=_when(document.get("explainedUntil")),
         vanished=None if document.get("vanished") is None else _texts(document, "vanished"),
         exempted=document.get("exempted") is True,
+        exemption_reason=_maybe(document, "exemptionReason"),
     )
 
 
@@ -305,7 +308,7 @@ def unread_document(unread: Unread) -> dict[str, object]:
     return {"source": unread.source, "status": unread.status, "code": unread.code, "repair": unread.repair}
 
 
-def verdict_document(verdict: Verdict) -> dict[str, object]:
+def verdict_document(verdict: Verdict, exemption: ExemptionOutcome = NOT_EXEMPT) -> dict[str, object]:
     """A verdict as `keydrift scan --format json` and `GET /api/posture` show it (formats)."""
     binding, principal = verdict.binding, verdict.principal
     store = verdict.key_store.id if verdict.key_store else binding.target.store_id
@@ -315,6 +318,8 @@ def verdict_document(verdict: Verdict) -> dict[str, object]:
         "scenario": str(binding.scenario),
         "verdict": str(verdict.state),
         "severity": severity_of(verdict.state, verdict.findings),
+        "exempted": exemption.exempted,
+        "exemption": exemption_document(exemption),
         "key": str(binding.target.uri.versionless),
         "key_store_id": str(store) if store else None,
         "permission_model": str(verdict.permission_model) if verdict.permission_model else None,

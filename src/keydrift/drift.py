@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from keydrift.access.verdict import granting
 from keydrift.actor import Explanation, Heard, explain, fitting_operations
+from keydrift.declared import LAPSED, NOT_EXEMPT, ExemptionOutcome
 from keydrift.model import Finding, ProofStep, State, Verdict
 
 CONFIRM_AFTER = timedelta(minutes=1)
@@ -72,6 +73,7 @@ class Standing:
     explained_until: datetime | None = None
     vanished: frozenset[str] | None = None
     exempted: bool = False
+    exemption_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,7 @@ class Alert:
     outage: timedelta | None = None
     reason: str | None = None
     exempted: bool = False
+    exemption_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +129,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """The circumstances of a comparison. `confirmed` skips the second read: the verdict is not one of a single failed read."""
+    """The circumstances of a comparison. `confirmed` skips the second read: the verdict is not one of a single failed read.
+    `exemption` is that of the verdict compared."""
 
     now: datetime
     via: Via
     heard: tuple[Heard, ...] = ()
     confirmed: bool = False
+    exemption: ExemptionOutcome = NOT_EXEMPT
 
 
 def alert_id(binding_id: str, sequence: int) -> str:
@@ -191,12 +196,7 @@ def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: 
     operations = fitting_operations(begun=verdict.codes - before, ended=before - verdict.codes)
     vanished = _vanished(last, verdict)
     explanation = explain(
-        operations,
-        at.heard,
-        after=last.read_at,
-        before=at.now,
-        explained_until=last.explained_until,
-        vanished=vanished,
+        operations, at.heard, after=last.read_at, before=at.now, explained_until=last.explained_until, vanished=vanished
     )
     # The loss of what was unreadable, or merely at risk, is another incident than that was
     newly = standing is None or (verdict.state is State.LOST and standing.lost_at is None)
@@ -212,20 +212,23 @@ def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: 
         operations=operations,
         explained_until=last.explained_until,
         vanished=vanished,
-        exempted=standing.exempted if standing else False,
+        exempted=at.exemption.exempted,
+        exemption_reason=at.exemption.reason,
     )
+    lapsed = standing is not None and at.exemption.turn(standing.exemption_reason) == LAPSED
     kind, previous = (Kind.CHANGED, standing.state) if standing else (Kind.OPENED, State.HELD)
-    record, alert = _alert(record, verdict, at, kind, explanation, now, previous)
+    record, alert = _alert(record, verdict, at, kind, explanation, now, previous, reason=LAPSED if lapsed else None)
     return Comparison(record=replace(record, state=verdict.state, standing=now), alert=alert)
 
 
 def _same(record: BindingRecord, standing: Standing, verdict: Verdict, at: Moment) -> Comparison:
-    """The drift that was alerted already; at most it is heard only now who caused it."""
+    """The drift that was alerted already; at most its exemption turned, or it is heard only now who caused it."""
     record = replace(record, state=verdict.state)
-    if standing.actor_named:
+    turn = at.exemption.turn(standing.exemption_reason)
+    if standing.actor_named and turn is None:
         return Comparison(record=record)
     explanation = explain(
-        standing.operations,
+        frozenset() if standing.actor_named else standing.operations,
         at.heard,
         after=standing.after,
         before=standing.opened_at,
@@ -233,13 +236,21 @@ def _same(record: BindingRecord, standing: Standing, verdict: Verdict, at: Momen
         vanished=standing.vanished,
     )
     if not explanation.names_actor:
-        return Comparison(record=record)
+        if turn is None:
+            return Comparison(record=record)
+        explanation = Explanation.none()
     lost_at = standing.lost_at
     if lost_at is not None and verdict.state is State.LOST and explanation.occurred_at:
         # An earlier loss that this one only widened keeps its beginning
         lost_at = min(lost_at, explanation.occurred_at)
-    joined = replace(standing, lost_at=lost_at, actor_named=True)
-    record, alert = _alert(record, verdict, at, Kind.CHANGED, explanation, joined, standing.state)
+    joined = replace(
+        standing,
+        lost_at=lost_at,
+        actor_named=standing.actor_named or explanation.names_actor,
+        exempted=at.exemption.exempted,
+        exemption_reason=at.exemption.reason,
+    )
+    record, alert = _alert(record, verdict, at, Kind.CHANGED, explanation, joined, standing.state, reason=turn)
     return Comparison(record=replace(record, standing=joined), alert=alert)
 
 
@@ -290,6 +301,7 @@ def _alert(
         outage=outage,
         reason=reason,
         exempted=standing.exempted,
+        exemption_reason=standing.exemption_reason or at.exemption.note,
     )
     known = [t for t in (record.explained_until, explanation.occurred_at) if t is not None]
     return replace(record, sequence=sequence, explained_until=max(known, default=None)), alert

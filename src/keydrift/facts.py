@@ -97,7 +97,7 @@ class DeletedKeyStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyObject:
-    """A key's (or secret's) metadata, never its material."""
+    """A key's (or secret's) metadata, never its material. `versions` is how many a key has, None where nobody counted them."""
 
     uri: KeyUri
     enabled: bool = True
@@ -105,6 +105,7 @@ class KeyObject:
     expires: datetime | None = None
     key_type: str | None = None
     key_size: int | None = None
+    versions: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,20 @@ class RoleAssignment:
     role_definition_id: str
     principal_id: str
     condition: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInstance:
+    """An active `roleAssignmentScheduleInstance`: since when is past, until when it is `ends_at` (None: for good).
+
+    `origin` is the role assignment that it stands for, where the service says so (azure-facts 4.1, PIM).
+    """
+
+    scope: ResourceId
+    role_definition_id: str
+    principal_id: str
+    ends_at: datetime | None = None
+    origin: ResourceId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +194,9 @@ class StoreFacts:
 
     `watched_before` says that this key store has answered keydrift before, so a 404 now is a loss and no misconfiguration.
     `assignments` are listed at the key store's scope for the principal, groups expanded by Azure, so each one's scope is the
-    store, above it or below it; `definitions` by normalised role definition id; `objects` by `KeyUri`, versionless for the
-    current version and with a version for pinned ones.
+    store, above it or below it; `schedule_instances` likewise say until when; `definitions` by normalised role definition id;
+    `objects` by `KeyUri`, versionless for the current version and with a version for pinned ones. `uncounted` are the failed
+    counts of keys' versions.
     """
 
     store: Read[KeyStore]
@@ -188,10 +204,12 @@ class StoreFacts:
     watched_before: bool = False
     objects: Mapping[KeyUri, Read[KeyObject]] = field(default_factory=lambda: MappingProxyType({}))
     assignments: Mapping[str, Read[tuple[RoleAssignment, ...]]] = field(default_factory=lambda: MappingProxyType({}))
+    schedule_instances: Mapping[str, Read[tuple[ScheduleInstance, ...]]] = field(default_factory=lambda: MappingProxyType({}))
     definitions: Mapping[str, Read[RoleDefinition]] = field(default_factory=lambda: MappingProxyType({}))
     denies: Read[tuple[DenyAssignment, ...]] = ()
     hsm_assignments: Mapping[str, Read[tuple[HsmRoleAssignment, ...]]] = field(default_factory=lambda: MappingProxyType({}))
     hsm_definitions: Read[tuple[RoleDefinition, ...]] = ()
+    uncounted: tuple[Unread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

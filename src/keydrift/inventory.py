@@ -74,13 +74,17 @@ class ProtectedVm:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """What was listed. `stores` maps a key store's host to its ARM id; `unread` names what could not be listed: then bindings
-    may be missing, and the result is not complete."""
+    may be missing, and the result is not complete. `hearsay` says that bindings may be missing although nothing is unread,
+    since the source lags or leaves out in silence: such an inventory adds, it never takes away. `listed` are the normalised ids
+    of every resource that was seen, needing a key or not (None: the source does not tell)."""
 
     stores: Mapping[str, ResourceId] = field(default_factory=lambda: MappingProxyType({}))
     vaults: tuple[EncryptedVault, ...] = ()
     disk_sets: Mapping[str, DiskEncryptionSet] = field(default_factory=lambda: MappingProxyType({}))
     vms: tuple[ProtectedVm, ...] = ()
     unread: tuple[Unread, ...] = ()
+    hearsay: bool = False
+    listed: frozenset[str] | None = None
 
 
 def discover(inventory: Inventory, backup_app_id: str) -> tuple[KeyBinding, ...]:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from logging import getLogger
 from typing import cast
 
 from keydrift.actor import Heard
+from keydrift.declared import NOTHING_DECLARED, Declarations, declared_bindings, not_found
 from keydrift.document import unread_document
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
 from keydrift.events import NotOurs, Undecodable, decode
 from keydrift.facts import Absent, Unread
 from keydrift.inventory import discover
-from keydrift.model import ChangeNotice, KeyBinding
+from keydrift.key_uri import KeyUri
+from keydrift.model import ChangeNotice, KeyBinding, StoreObject
 from keydrift.ports import Clock, Consumers, RecheckQueue, StateConflictError
 from keydrift.recheck import Recheck
 from keydrift.reconcile import Reconciler
@@ -32,6 +34,8 @@ log = getLogger(__name__)
 
 # `VaultAccessPolicyChanged` names nobody; the ARM event of the same change does, and has usually come by then
 ACTOR_GRACE = timedelta(seconds=15)
+# Resource Graph adds to the watchlist, only ARM's complete lists take away (architecture, "hearsay")
+COMPLETE_INVENTORY_INTERVAL = timedelta(hours=24)
 # An undecodable event asks for at most one sweep an interval
 UNDECODABLE_INTERVAL = timedelta(minutes=15)
 _TRIES = 3
@@ -49,13 +53,16 @@ class Monitor:
         queue: RecheckQueue,
         reconciler: Reconciler,
         consumers: Consumers,
+        hearsay: Consumers | None = None,
         clock: Clock,
         backup_app_id: str,
         subscriptions: Sequence[str] = (),
+        declarations: Declarations = NOTHING_DECLARED,
     ) -> None:
         self._state, self._queue, self._reconciler = state, queue, reconciler
-        self._consumers, self._clock = consumers, clock
+        self._consumers, self._hearsay, self._clock = consumers, hearsay, clock
         self._backup_app_id, self._subscriptions = backup_app_id, tuple(subscriptions)
+        self._declarations = declarations
         self._inventory_turn = asyncio.Lock()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -141,7 +148,7 @@ class Monitor:
             last = await self._state.mark("inventory")
             if last is not None and last >= recheck.noticed_at:
                 return
-            elsewhere = await self._take_inventory() - {recheck.host}
+            elsewhere = await self._take_inventory(self._consumers) - {recheck.host}
         # The consumer may need a key of another key store now, which nobody has asked for yet
         await self._ask(sorted(elsewhere), Recheck(host="", noticed_at=self._clock.now(), via=recheck.via), timedelta())
 
@@ -149,29 +156,41 @@ class Monitor:
         """Refresh the inventory, then ask for a recheck of every watched key store."""
         started = self._clock.now()
         async with self._inventory_turn:
-            await self._take_inventory()
+            await self._take_inventory(await self._source(started))
         hosts = (await self._state.watchlist()).hosts
         log.info("sweep", extra={"key_stores": len(hosts)})
         await self._ask(hosts, Recheck(host="", noticed_at=started, via=Via.SWEEP), timedelta())
 
-    async def _take_inventory(self) -> frozenset[str]:
+    async def _source(self, now: datetime) -> Consumers:
+        """What a sweep reads the inventory from: hearsay where there is any, once a day complete lists, which alone remove."""
+        if self._hearsay is None or await self._state.claim("complete inventory", now, COMPLETE_INVENTORY_INTERVAL):
+            return self._consumers
+        return self._hearsay
+
+    async def _take_inventory(self, source: Consumers) -> frozenset[str]:
         """Bring the watchlist up to what the tenant shows; returns the hosts of key stores whose bindings are new or changed."""
         started = self._clock.now()
         # Before the inventory: what somebody else adds while it is read is not missing in it
         watchlist = await self._state.watchlist()
         subscriptions, unread = await visible(self._consumers, self._subscriptions)
-        inventory = await self._consumers.read(subscriptions)
+        inventory = await source.read(subscriptions)
         unread = (*unread, *inventory.unread)
         for each in unread:
             log.warning("the inventory is incomplete", extra={"source": each.source, "status": each.status})
-        found = {binding.id: binding for binding in discover(inventory, self._backup_app_id)}
-        gone = [b for b in watchlist.bindings.values() if b.id not in found and proven_gone(b, subscriptions, unread)]
+        discovered = discover(inventory, self._backup_app_id)
+        found = {b.id: b for b in declared_bindings(self._declarations, discovered, inventory, self._backup_app_id)}
+        # Apart from what is unread: a slip in the watchlist file makes no inventory incomplete, so that others are still retired
+        dangling = not_found(self._declarations, (*watchlist.bindings.values(), *found.values()), inventory)
+        for each in dangling:
+            log.warning("the watchlist names what cannot be seen", extra={"source": each.source, "repair": each.repair})
+        if unread or inventory.hearsay:
+            found = {b.id: _grown(watchlist.bindings.get(b.id), b) for b in found.values()}
+        missing = [] if inventory.hearsay else [b for b in watchlist.bindings.values() if b.id not in found]
+        gone = [b for b in missing if proven_gone(b, subscriptions, unread)]
         changed = [b for b in found.values() if watchlist.bindings.get(b.id) != b]
-        if unread:
-            changed = [_grown(watchlist.bindings.get(b.id), b) for b in changed]
         await self._reconciler.retire(gone)
         await self._state.watch(changed, [b.id for b in gone])
-        await self._state.set_mark("inventory", started, {"unread": [unread_document(each) for each in unread]})
+        await self._state.set_mark("inventory", started, {"unread": [unread_document(each) for each in (*unread, *dangling)]})
         return frozenset(host for binding in changed for host in binding.hosts)
 
     async def deliver(self) -> None:
@@ -232,9 +251,19 @@ def proven_gone(binding: KeyBinding, subscriptions: Sequence[str], unread: Seque
 
 
 def _grown(known: KeyBinding | None, found: KeyBinding) -> KeyBinding:
-    """The binding with the consumers of both: an incomplete inventory adds, it never takes away."""
+    """The binding with the consumers of both and the key stores that either knows: what is incomplete adds and never removes."""
     if known is None:
         return found
     consumers = {c.id: c for c in (*known.consumers, *found.consumers)}
-    secrets = {s.uri: s for s in (*known.secrets, *found.secrets)}
-    return replace(found, consumers=tuple(consumers.values()), secrets=tuple(secrets.values()))
+    placed = {each.uri: each.store_id for each in known.objects}
+    secrets = {s.uri: _placed(s, placed) for s in (*known.secrets, *found.secrets)}
+    return replace(
+        found,
+        target=_placed(found.target, placed),
+        consumers=tuple(consumers.values()),
+        secrets=tuple(secrets.values()),
+    )
+
+
+def _placed(found: StoreObject, known: Mapping[KeyUri, ResourceId | None]) -> StoreObject:
+    return found if found.store_id else replace(found, store_id=known.get(found.uri))

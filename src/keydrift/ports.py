@@ -20,6 +20,7 @@ from keydrift.facts import (
     Read,
     RoleAssignment,
     RoleDefinition,
+    ScheduleInstance,
 )
 from keydrift.inventory import Inventory
 from keydrift.key_uri import KeyUri
@@ -150,12 +151,20 @@ class KeyStores(Protocol):
         """Return a vault's key, one version of it, or the latest version of a secret."""
         ...
 
+    async def key_versions(self, target: StoreObject) -> Read[int]:
+        """Return how many versions a vault's key has, at least one."""
+        ...
+
 
 class Grants(Protocol):
     """Azure RBAC. A read never raises."""
 
     async def role_assignments(self, store_id: ResourceId, principal_id: str) -> Read[tuple[RoleAssignment, ...]]:
         """Return the assignments that reach the principal at, above and below a key store."""
+        ...
+
+    async def schedule_instances(self, store_id: ResourceId, principal_id: str) -> Read[tuple[ScheduleInstance, ...]]:
+        """Return the active role assignment schedule instances of the principal at, above and below a key store."""
         ...
 
     async def role_definition(self, store_id: ResourceId, definition: str) -> Read[RoleDefinition]:
@@ -172,6 +181,10 @@ class ManagedHsms(Protocol):
 
     async def key(self, uri: KeyUri) -> Read[KeyObject]:
         """Return a key, or one version of it."""
+        ...
+
+    async def key_versions(self, uri: KeyUri) -> Read[int]:
+        """Return how many versions a key has, at least one."""
         ...
 
     async def role_assignments(self, host: str, scope: str) -> Read[tuple[HsmRoleAssignment, ...]]:

@@ -7,7 +7,7 @@ INVARIANT (monotonic reads): facts older than those recorded are discarded, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from logging import getLogger
@@ -15,9 +15,11 @@ from logging import getLogger
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
 from keydrift.collect import Collector, Known
+from keydrift.declared import NOTHING_DECLARED, Declarations, exempted
 from keydrift.document import verdict_document
 from keydrift.drift import BindingRecord, Comparison, Moment, Via, compare, retire
-from keydrift.facts import Facts, KeyVault, ManagedHsm, Principal
+from keydrift.facts import Facts, KeyObject, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
+from keydrift.key_uri import KeyUri
 from keydrift.model import Finding, KeyBinding, State, Verdict
 from keydrift.ports import AlertSink, Clock, DeliveryError, RecheckQueue, StateConflictError
 from keydrift.recheck import Recheck
@@ -31,16 +33,20 @@ log = getLogger(__name__)
 SETTLE_AFTER = timedelta(minutes=2)
 CONFIRM_DRIFT_AFTER = timedelta(minutes=10)
 SECOND_READ_AFTER = timedelta(minutes=1)
+COUNT_VERSIONS_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How verdicts are made here: the horizon of expiries, the tenant, and principals that are declared rather than read."""
+    """How verdicts are made here: the horizon of expiries, the tenant, principals that are declared rather than read, and what
+    the watchlist file declares."""
 
     backup_app_id: str
     key_expiry: timedelta
+    grant_expiry: timedelta = timedelta(days=14)
     tenant_id: str | None = None
     declared: dict[str, Principal]
+    declarations: Declarations = NOTHING_DECLARED
 
 
 class Reconciler:
@@ -61,9 +67,10 @@ class Reconciler:
         bindings = (await self._memory.watchlist()).at(recheck.host)
         if not bindings:
             return
-        facts = await self._collector.collect(bindings, self._known(store))
+        counting = recheck.via is not Via.EVENT and _count_is_due(store, self._clock.now())
+        facts = await self._collector.collect(bindings, await self._known(store, bindings, counting=counting))
         now = self._clock.now()
-        horizon = Horizon(now=now, key_expiry=self._policy.key_expiry)
+        horizon = Horizon(now=now, key_expiry=self._policy.key_expiry, grant_expiry=self._policy.grant_expiry)
         verdicts = [decide(binding, facts, horizon) for binding in bindings]
         if (await self._memory.store(recheck.host)).etag != store.etag:
             raise StateConflictError(f"`{recheck.host}` was read and recorded by another worker meanwhile")
@@ -73,17 +80,23 @@ class Reconciler:
             for verdict in verdicts:
                 outcomes.append(await self._record(verdict, moment, store.read_at))  # noqa: PERF401  # kept where a later one fails
             await self._follow_up(recheck, outcomes, now)
-            await self._memory.put_store(_advanced(store, facts))
+            await self._memory.put_store(_advanced(store, facts, counted=counting))
         finally:
             # Also where another worker was faster: the next try finds these alerts recorded, and would leave them to the timer
             await self.deliver_for(o.record.binding_id for o in outcomes if o.alert is not None)
 
-    def _known(self, store: StoreRecord) -> Known:
+    async def _known(self, store: StoreRecord, bindings: Sequence[KeyBinding], *, counting: bool) -> Known:
+        counts = _counts(store)
+        # A key in another store than its secret is counted with that store: what was counted there stands here too
+        for host in sorted({binding.target.uri.host for binding in bindings} - {store.host}):
+            counts |= _counts(await self._memory.store(host))
         return Known(
             object_ids=store.object_ids,
             answered=frozenset({store.host}) if store.answered else frozenset(),
             declared=self._policy.declared,
             tenant_id=self._policy.tenant_id,
+            count_versions=frozenset({store.host}) if counting else frozenset(),
+            version_counts=counts,
         )
 
     async def _record(self, verdict: Verdict, moment: Moment, previous_read: datetime | None) -> Comparison:
@@ -92,8 +105,9 @@ class Reconciler:
         if last.read_at is not None and verdict.read_at < last.read_at:
             return Comparison(record=last)
         reads = [read for read in (last.read_at, previous_read if remembered else None) if read is not None]
-        outcome = compare(replace(last, read_at=max(reads, default=None)), verdict, moment)
-        posture = verdict_document(verdict)
+        exemption = exempted(verdict, self._policy.declarations.exemptions, moment.now)
+        outcome = compare(replace(last, read_at=max(reads, default=None)), verdict, replace(moment, exemption=exemption))
+        posture = verdict_document(verdict, exemption)
         if remembered is None or not _unchanged(remembered, outcome, posture, verdict.binding):
             kept = Remembered(record=outcome.record, posture=posture, etag=remembered.etag if remembered else None)
             await self._memory.record(kept, alert_row(outcome.alert, self._policy.tenant_id) if outcome.alert else None)
@@ -159,7 +173,23 @@ class Reconciler:
         await self._memory.delivered(pending)
 
 
-def _advanced(store: StoreRecord, facts: Facts) -> StoreRecord:
+def _count_is_due(store: StoreRecord, now: datetime) -> bool:
+    """Whether to count the versions of the store's keys; an event's recheck never does, so that it stays as cheap as it is."""
+    return store.versions_counted_at is None or now - store.versions_counted_at >= COUNT_VERSIONS_EVERY
+
+
+def _counts(store: StoreRecord) -> dict[KeyUri, int]:
+    return {KeyUri(store.host, "keys", name): count for name, count in store.version_counts.items()}
+
+
+def _counted(store: StoreRecord, facts: StoreFacts) -> Mapping[str, int]:
+    """The last count of each key that is still watched; a key that is gone, and may come back as another, has none."""
+    counts = dict(_counts(store))
+    counts |= {uri: each.versions for uri, each in facts.objects.items() if isinstance(each, KeyObject) and each.versions}
+    return {uri.name: count for uri, count in counts.items() if isinstance(facts.objects.get(uri), KeyObject | Unread)}
+
+
+def _advanced(store: StoreRecord, facts: Facts, *, counted: bool) -> StoreRecord:
     """The key store's record after these facts."""
     mine = facts.stores.get(store.host)
     apps = {ref: p.object_id for ref, p in facts.principals.items() if isinstance(p, Principal) and not ref.startswith("/")}
@@ -169,6 +199,8 @@ def _advanced(store: StoreRecord, facts: Facts) -> StoreRecord:
         object_ids={**store.object_ids, **apps},
         role_definitions=frozenset(mine.definitions) if mine else store.role_definitions,
         answered=store.answered or (mine is not None and isinstance(mine.store, KeyVault | ManagedHsm)),
+        versions_counted_at=facts.read_at if counted else store.versions_counted_at,
+        version_counts=_counted(store, mine) if mine else store.version_counts,
     )
 
 

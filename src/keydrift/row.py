@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from keydrift import __version__
 from keydrift.catalogue import CODES, severity_of
+from keydrift.declared import ExemptionOutcome
 from keydrift.drift import Alert, Kind
 from keydrift.model import Finding, PermissionModel, ProofStep, State, Verdict
 
@@ -46,6 +47,19 @@ def proof_document(step: ProofStep) -> dict[str, object]:
     }
 
 
+def exemption_document(exemption: ExemptionOutcome) -> dict[str, object] | None:
+    """The exemptions that hold or, where none does, those that lapsed: joined where there are several, the first expiry shown."""
+    shown = exemption.by or exemption.lapsed
+    if not shown:
+        return None
+    return {
+        "reason": "; ".join(each.justification for each in shown),
+        "author": ", ".join(dict.fromkeys(each.author for each in shown)),
+        "expires": stamp(min(each.expires for each in shown)),
+        "lapsed": not exemption.by,
+    }
+
+
 def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
     """Render an alert as the row that is sent; every column of the contract is present, unknown ones null."""
     verdict, explanation = alert.verdict, alert.explanation
@@ -82,7 +96,7 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
         "OutageSeconds": None if alert.outage is None else int(alert.outage.total_seconds()),
         "FirstBackupAtRiskAt": None,
         "Exempted": alert.exempted,
-        "ExemptionReason": None,
+        "ExemptionReason": alert.exemption_reason,
         "CauseKey": alert.cause_key,
         "TenantId": tenant_id,
         "EntraTenantId": tenant_id,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
 from keydrift.collect import Collector, Known
+from keydrift.declared import NOT_EXEMPT, ExemptionOutcome, declared_bindings, exempted, not_found
 from keydrift.facts import Unread
 from keydrift.inventory import discover
 from keydrift.model import State, Verdict
@@ -20,18 +22,23 @@ type Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanResult:
-    """Every verdict, and what could not be read: for the verdicts and for the inventory itself."""
+    """Every verdict, and what could not be read: for the verdicts and for the inventory itself. `exemptions` by binding id."""
 
     verdicts: tuple[Verdict, ...]
     unread: tuple[Unread, ...]
     inventory_unread: tuple[Unread, ...]
+    exemptions: Mapping[str, ExemptionOutcome] = field(default_factory=lambda: MappingProxyType({}))
+
+    def exemption(self, verdict: Verdict) -> ExemptionOutcome:
+        """The exemption of one of the verdicts."""
+        return self.exemptions.get(verdict.binding.id, NOT_EXEMPT)
 
     def exit_status(self, fail_on: State = State.LOST) -> int:
         """0 nothing lost or unknown, 1 something lost (or at the level asked for), 3 something unknown.
 
-        An inventory that could not be read is unknown too: a binding may hide there.
+        An inventory that could not be read is unknown too: a binding may hide there. An exempted verdict counts as held.
         """
-        states = {verdict.state for verdict in self.verdicts}
+        states = {verdict.state for verdict in self.verdicts if not self.exemption(verdict).exempted}
         if any(state.rank >= fail_on.rank and state is not State.UNKNOWN for state in states):
             return 1
         return 3 if State.UNKNOWN in states or self.inventory_unread else 0
@@ -51,16 +58,20 @@ async def scan(
     say("reading the inventory", 0, 0)
     wanted, unlisted = await visible(consumers, subscriptions)
     inventory = await consumers.read(wanted)
-    bindings = discover(inventory, policy.backup_app_id)
+    discovered = discover(inventory, policy.backup_app_id)
+    bindings = declared_bindings(policy.declarations, discovered, inventory, policy.backup_app_id)
+    dangling = not_found(policy.declarations, bindings, inventory)
     hosts = sorted({binding.target.uri.host for binding in bindings})
     verdicts: list[Verdict] = []
     object_ids: dict[str, str] = {}
     for done, host in enumerate(hosts):
         say("reading key stores", done, len(hosts))
         mine = [binding for binding in bindings if binding.target.uri.host == host]
-        known = Known(object_ids=object_ids, declared=policy.declared, tenant_id=policy.tenant_id)
+        known = Known(
+            object_ids=object_ids, declared=policy.declared, tenant_id=policy.tenant_id, count_versions=frozenset({host})
+        )
         facts = await collector.collect(mine, known)
-        horizon = Horizon(now=clock.now(), key_expiry=policy.key_expiry)
+        horizon = Horizon(now=clock.now(), key_expiry=policy.key_expiry, grant_expiry=policy.grant_expiry)
         found = [decide(binding, facts, horizon) for binding in mine]
         verdicts += found
         object_ids |= {
@@ -70,5 +81,7 @@ async def scan(
         }
     say("reading key stores", len(hosts), len(hosts))
     missing = (*unlisted, *inventory.unread)
-    unread = tuple(dict.fromkeys((*missing, *(each for v in verdicts for each in v.unread))))
-    return ScanResult(verdicts=tuple(verdicts), unread=unread, inventory_unread=missing)
+    unread = tuple(dict.fromkeys((*missing, *dangling, *(each for v in verdicts for each in v.unread))))
+    now = clock.now()
+    exemptions = {v.binding.id: exempted(v, policy.declarations.exemptions, now) for v in verdicts}
+    return ScanResult(verdicts=tuple(verdicts), unread=unread, inventory_unread=missing, exemptions=exemptions)

@@ -28,6 +28,7 @@ class Settings:
     table: str = "keydrift"
     recheck_queue: str = DEFAULT_QUEUE
     subscriptions: tuple[str, ...] = ()
+    inventory: str = "arm"
     tenant_id: str | None = None
     backup_app_id: str | None = None
     backup_object_id: str | None = None
@@ -36,6 +37,8 @@ class Settings:
     dcr_rule_id: str | None = None
     alert_stream: str = "Custom-KeyDriftAlerts_CL"
     key_expiry_horizon: timedelta = timedelta(days=30)
+    grant_expiry_horizon: timedelta = timedelta(days=14)
+    watchlist: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -60,6 +63,7 @@ class Settings:
             subscriptions=tuple(
                 part.strip().lower() for part in read.text("KEYDRIFT_SUBSCRIPTIONS", "").split(",") if part.strip()
             ),
+            inventory=read.checked("KEYDRIFT_INVENTORY", default.inventory, _inventory),
             tenant_id=read.guid("KEYDRIFT_TENANT_ID"),
             backup_app_id=read.guid("KEYDRIFT_BACKUP_APP_ID"),
             backup_object_id=read.guid("KEYDRIFT_BACKUP_OBJECT_ID"),
@@ -68,6 +72,8 @@ class Settings:
             dcr_rule_id=read.maybe("KEYDRIFT_DCR_RULE_ID"),
             alert_stream=read.text("KEYDRIFT_ALERT_STREAM", default.alert_stream),
             key_expiry_horizon=read.days("KEYDRIFT_KEY_EXPIRY_HORIZON_DAYS", default.key_expiry_horizon),
+            grant_expiry_horizon=read.days("KEYDRIFT_GRANT_EXPIRY_HORIZON_DAYS", default.grant_expiry_horizon),
+            watchlist=read.maybe("KEYDRIFT_WATCHLIST"),
         )
         if bool(settings.dcr_endpoint) != bool(settings.dcr_rule_id):
             read.wrong.append("`KEYDRIFT_DCR_ENDPOINT` and `KEYDRIFT_DCR_RULE_ID` belong together: set both or neither")
@@ -126,6 +132,10 @@ def _state(value: str) -> str | None:
     return (
         "expected `sqlite:<file>`, `https://<account>.table.core.windows.net`, or `AzureWebJobsStorage` (its connection string)"
     )
+
+
+def _inventory(value: str) -> str | None:
+    return None if value in ("arm", "resource-graph") else "expected `arm` or `resource-graph`"
 
 
 def _https(value: str) -> str | None:

@@ -35,7 +35,8 @@ class StoreRecord:
     """What is remembered of a key store. `read_at` is None until its facts were recorded once.
 
     `object_ids` maps app ids to object ids as the directory showed them; `role_definitions` are the guids weighed last;
-    `answered` whether the store itself was ever read.
+    `answered` whether the store itself was ever read. `version_counts` are the last counts of keys' versions by the key's name,
+    made at `versions_counted_at` (or asked for then, in vain).
     """
 
     host: str
@@ -43,6 +44,8 @@ class StoreRecord:
     object_ids: Mapping[str, str] = field(default_factory=dict)
     role_definitions: frozenset[str] = frozenset()
     answered: bool = False
+    versions_counted_at: datetime | None = None
+    version_counts: Mapping[str, int] = field(default_factory=dict)
     etag: str | None = None
 
 
@@ -117,6 +120,8 @@ class State:
             "objectIds": dict(record.object_ids),
             "roleDefinitions": sorted(record.role_definitions),
             "answered": record.answered,
+            "versionsCountedAt": record.versions_counted_at.isoformat() if record.versions_counted_at else None,
+            "versionCounts": dict(record.version_counts),
         }
         await self._put("stores", record.host, body, record.etag)
         known = self._watchlist
@@ -240,12 +245,14 @@ class State:
 
 def _store_from(entity: Entity) -> StoreRecord:
     body = entity.body
-    read_at = body.get("readAt")
+    read_at, counted_at = body.get("readAt"), body.get("versionsCountedAt")
     return StoreRecord(
         host=str(body["host"]),
         read_at=datetime.fromisoformat(read_at) if isinstance(read_at, str) else None,
         object_ids=dict(cast("Mapping[str, str]", body.get("objectIds") or {})),
         role_definitions=frozenset(cast("list[str]", body.get("roleDefinitions") or [])),
         answered=body.get("answered") is True,
+        versions_counted_at=datetime.fromisoformat(counted_at) if isinstance(counted_at, str) else None,
+        version_counts=dict(cast("Mapping[str, int]", body.get("versionCounts") or {})),
         etag=entity.etag,
     )

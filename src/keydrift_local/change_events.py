@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from keydrift.resource_id import ResourceId
+from keydrift_local.azure.hosts import RESOURCE_MANAGER
 from keydrift_local.documents import JsonObject, items, member
 from keydrift_local.tenant import AppliedChange, Tenant
 from keydrift_local.tenant_objects import VAULT, Section, full_type
@@ -77,7 +78,7 @@ class ChangeEvents:
                 "clientRequestId": self._identifier("request"),
                 "clientIpAddress": (actor or {}).get("ip", "203.0.113.1"),
                 "method": {"delete": "DELETE", "merge": "PATCH", "put": "PUT"}[change.verb],
-                "url": f"https://management.azure.com{change.id}?api-version={version}",
+                "url": f"https://{RESOURCE_MANAGER[tenant.cloud]}{change.id}?api-version={version}",
             }
         data |= {
             "resourceProvider": resource_type.split("/", 1)[0],

@@ -25,6 +25,7 @@ from keydrift_local.azure.hosts import DCR_HOST, SITES, Service, site_of
 from keydrift_local.azure.log_analytics import LogAnalytics
 from keydrift_local.azure.logs import DCR_RULE_ID
 from keydrift_local.azure.messages import Answer, Call
+from keydrift_local.azure.resource_graph import ResourceGraph
 from keydrift_local.azure.server import Server
 from keydrift_local.change_events import ChangeEvents
 from keydrift_local.documents import JsonObject
@@ -63,6 +64,7 @@ class LocalAzure:
         self._page_size = page_size
         self._faults = Faults()
         self._events = ChangeEvents()
+        self._rows = ResourceGraph()
         self._set_clock(clock)
         self.logs = LogAnalytics(self._now)
         self._secret = uuid.uuid4().hex
@@ -97,7 +99,6 @@ class LocalAzure:
             "REQUESTS_CA_BUNDLE": str(bundle),
             "IDENTITY_ENDPOINT": f"http://127.0.0.1:{ports.identity}{entra.IDENTITY_PATH}",
             "IDENTITY_HEADER": self._secret,
-            "KEYDRIFT_DCR_ENDPOINT": f"https://{DCR_HOST}",
             "KEYDRIFT_DCR_RULE_ID": DCR_RULE_ID,
         }
 
@@ -115,7 +116,7 @@ class LocalAzure:
     def environment(self) -> dict[str, str]:
         """The environment variables of a client process. Only while it runs."""
         assert self._environment is not None, "not started"
-        return dict(self._environment)
+        return {**self._environment, "KEYDRIFT_DCR_ENDPOINT": f"https://{DCR_HOST[self.tenant.cloud]}"}
 
     def load(self, tenant: Tenant, *, clock: Callable[[], datetime] | None = None) -> None:
         """Serve another tenant from now on; faults, requests and log rows are forgotten."""
@@ -123,6 +124,7 @@ class LocalAzure:
             self.tenant = tenant
             self._faults = Faults()
             self._events = ChangeEvents()
+            self._rows.thaw()
             self.requests.clear()
             self._set_clock(clock)
             self.logs.clear()
@@ -145,6 +147,16 @@ class LocalAzure:
         with self._lock:
             self._faults.set(fault)
 
+    def freeze_graph(self) -> None:
+        """Let Resource Graph lag: its rows stay as they are now, whatever changes, until `thaw_graph` or `load`."""
+        with self._lock:
+            self._rows.freeze(self.tenant)
+
+    def thaw_graph(self) -> None:
+        """Let Resource Graph catch up."""
+        with self._lock:
+            self._rows.thaw()
+
     def clear_requests(self) -> None:
         """Forget the requests served so far."""
         with self._lock:
@@ -159,7 +171,9 @@ class LocalAzure:
 
     def _answer(self, call: Call) -> Answer:
         with self._lock:
-            answer = gateway.refusal(call, self.tenant, self._faults) or gateway.tenant_answer(call, self.tenant, self._page_size)
+            answer = gateway.refusal(call, self.tenant, self._faults) or gateway.tenant_answer(
+                call, self.tenant, self._rows, self._page_size
+            )
         # Outside the lock: `on_rows` is the caller's, and may well ask for a change.
         answer = answer or gateway.logs_answer(call, self.logs)
         self._record(call, answer)

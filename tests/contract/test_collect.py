@@ -26,6 +26,7 @@ from keydrift.facts import (
     Read,
     RoleAssignment,
     RoleDefinition,
+    ScheduleInstance,
     Unread,
 )
 from keydrift.inventory import discover
@@ -126,7 +127,7 @@ async def test_each_further_role_definition_costs_one_read(azure: LocalAzure) ->
 
 
 async def test_each_further_key_and_identity_costs_one_read(azure: LocalAzure) -> None:
-    """A second key in the same vault costs one read more, a second principal its assignments."""
+    """A second key in the same vault costs one read more, a second principal its assignments and their schedule instances."""
     policies = [access_policy(BACKUP_OBJECT_ID), access_policy(IDENTITY_OBJECT_ID)]
     document = tenant(key_vault(rbac=False, policies=policies), key("k1"), key("k2"))
     serve(azure, document)
@@ -138,7 +139,7 @@ async def test_each_further_key_and_identity_costs_one_read(azure: LocalAzure) -
     azure.clear_requests()
     other = replace(backup_key("k1"), id="other", identity=AppIdentity(app_id=guid(9)))
     await collect([backup_key("k1"), other], replace(KNOWN, declared={guid(9): Principal(object_id=IDENTITY_OBJECT_ID)}))
-    assert len(reads(azure)) == one + 1
+    assert len(reads(azure)) == one + 2
 
 
 async def test_fifty_bindings_share_one_vault_read(azure: LocalAzure) -> None:
@@ -147,7 +148,7 @@ async def test_fifty_bindings_share_one_vault_read(azure: LocalAzure) -> None:
     serve(azure, tenant(key_vault(rbac=False, policies=[access_policy(BACKUP_OBJECT_ID)]), *(key(name) for name in names)))
     bindings = [backup_key(name) for name in names]
     facts = await collect(bindings)
-    assert (counted(azure, "/vaults/kv1"), len(reads(azure))) == (1, 50 + 4)
+    assert (counted(azure, "/vaults/kv1"), len(reads(azure))) == (1, 50 + 5)
     assert {decide(each, facts, Horizon(now=ManualClock().now())).state for each in bindings} == {State.HELD}
 
 
@@ -348,11 +349,17 @@ class Rounds:
             return await self._read("version", KeyObject(uri=target.uri))
         return await self._read("key", KeyObject(uri=KeyUri.parse(f"{K1}/{VERSION}")))
 
+    async def key_versions(self, target: StoreObject) -> Read[int]:
+        return await self._read("count", 501)
+
     async def role_assignments(self, store_id: ResourceId, principal_id: str) -> Read[tuple[RoleAssignment, ...]]:
         grant = RoleAssignment(
             id=ResourceId.parse("/a"), scope=store_id, role_definition_id=CRYPTO_USER, principal_id=principal_id
         )
         return await self._read("assignments", (grant,))
+
+    async def schedule_instances(self, store_id: ResourceId, principal_id: str) -> Read[tuple[ScheduleInstance, ...]]:
+        return await self._read("instances", ())
 
     async def role_definition(self, store_id: ResourceId, definition: str) -> Read[RoleDefinition]:
         return await self._read("definition", RoleDefinition(id=definition, name="role"))
@@ -384,6 +391,9 @@ class NoHsm:
     async def key(self, uri: KeyUri) -> Read[KeyObject]:
         raise AssertionError(uri)
 
+    async def key_versions(self, uri: KeyUri) -> Read[int]:
+        raise AssertionError(uri)
+
     async def role_assignments(self, host: str, scope: str) -> Read[tuple[HsmRoleAssignment, ...]]:
         raise AssertionError(host)
 
@@ -402,7 +412,14 @@ async def test_two_rounds_when_the_object_ids_are_known() -> None:
     fake = Rounds(clock, group_deny=True)
     await collected(fake, clock, KNOWN, pinning(OLDER_VERSION))
     assert fake.rounds == 2
-    assert {name for number, name in fake.asked if number == 1} == {"principal", "store", "key", "assignments", "denies"}
+    assert {name for number, name in fake.asked if number == 1} == {
+        "principal",
+        "store",
+        "key",
+        "assignments",
+        "instances",
+        "denies",
+    }
     assert {name for number, name in fake.asked if number == 2} == {"definition", "groups", "version"}
 
 
@@ -422,6 +439,7 @@ async def test_one_more_round_when_an_object_id_is_unknown() -> None:
         "key": [1],
         "denies": [1],
         "assignments": [2],
+        "instances": [2],
         "groups": [2],
         "version": [2],
         "definition": [3],

@@ -106,12 +106,16 @@ async def test_a_healthy_tenant_is_held(azure: LocalAzure, scenario: Scenario, m
 
 async def test_a_tenant_without_consumers(azure: LocalAzure) -> None:
     """Nothing to find is an empty inventory that was read completely."""
+    vault = ResourceId.parse(vault_id())
     assert await inventory(azure, key_vault(rbac=True)) == Inventory(
-        stores={"kv1.vault.azure.net": ResourceId.parse(vault_id())}, unread=()
+        stores={"kv1.vault.azure.net": vault}, unread=(), listed=frozenset({vault.key})
     )
     serve(azure, tenant())
     async with reading() as composed:
-        assert (await composed.consumers.subscriptions(), await composed.consumers.read(())) == ((), Inventory())
+        assert (await composed.consumers.subscriptions(), await composed.consumers.read(())) == (
+            (),
+            Inventory(listed=frozenset()),
+        )
 
 
 async def test_a_backup_vault_with_a_system_assigned_identity(azure: LocalAzure) -> None:

@@ -118,6 +118,11 @@ CASES = {
         url=f"{ARM}/versions/{OLDER_VERSION}",
         repair="Microsoft.KeyVault/vaults/keys/versions/read",
     ),
+    "key versions": Case(
+        ask=lambda r: r.key_stores.key_versions(K1),
+        url=f"{ARM}/keys/K1/versions",
+        repair="Microsoft.KeyVault/vaults/keys/versions/read",
+    ),
     "secret": Case(
         ask=lambda r: r.key_stores.key_object(S1), url=f"{ARM}/secrets/s1", repair="Microsoft.KeyVault/vaults/secrets/read"
     ),
@@ -125,6 +130,12 @@ CASES = {
         ask=lambda r: r.grants.role_assignments(VAULT, BACKUP_OBJECT_ID),
         url=f"{ARM}/roleAssignments",
         repair="Microsoft.Authorization/roleAssignments/read",
+        absent="ScopeNotFound",
+    ),
+    "schedule instances": Case(
+        ask=lambda r: r.grants.schedule_instances(VAULT, BACKUP_OBJECT_ID),
+        url=f"{ARM}/roleAssignmentScheduleInstances",
+        repair="Microsoft.Authorization/roleAssignmentScheduleInstances/read",
         absent="ScopeNotFound",
     ),
     "role definition": Case(
@@ -159,6 +170,12 @@ CASES = {
     "hsm key": Case(
         ask=lambda r: r.managed_hsms.key(HSM_KEY),
         url=f"GET https://{HSM_HOST}/keys/k1",
+        forbidden="Forbidden",
+        repair="Managed HSM Crypto Auditor",
+    ),
+    "hsm key versions": Case(
+        ask=lambda r: r.managed_hsms.key_versions(HSM_KEY),
+        url=f"GET https://{HSM_HOST}/keys/k1/versions",
         forbidden="Forbidden",
         repair="Managed HSM Crypto Auditor",
     ),

@@ -76,6 +76,7 @@ standings = st.builds(
     explained_until=maybe_times,
     vanished=st.none() | word_sets,
     exempted=st.booleans(),
+    exemption_reason=st.none() | st.text(),
 )
 records = st.builds(
     BindingRecord,
@@ -235,6 +236,8 @@ def test_verdict_document() -> None:
         "scenario": "cvm-cmk",
         "verdict": "lost",
         "severity": "High",
+        "exempted": False,
+        "exemption": None,
         "key": "https://kv1.vault.azure.net/keys/k1",
         "key_store_id": VAULT,
         "permission_model": "access-policy",

@@ -100,7 +100,7 @@ def test_expired_level(scenario: Scenario) -> None:
         ({"not_before": NOW - SECOND}, set()),
         ({"not_before": NOW + SECOND}, {"key-not-yet-valid"}),
         ({"not_before": NOW + SECOND, "expires": NOW + HORIZON}, {"key-not-yet-valid", "key-expiring"}),
-        ({"not_before": NOW - 2 * SECOND, "expires": NOW - SECOND, "enabled": False}, {"key-disabled"}),
+        ({"not_before": NOW - 2 * SECOND, "expires": NOW - SECOND, "enabled": False}, {"key-disabled", "key-expired"}),
     ],
 )
 def test_validity(changes: dict[str, Any], codes: set[str]) -> None:

@@ -35,6 +35,7 @@ def test_everything_set() -> None:
             "KEYDRIFT_DCR_RULE_ID": "dcr-1",
             "KEYDRIFT_ALERT_STREAM": "Custom-X",
             "KEYDRIFT_KEY_EXPIRY_HORIZON_DAYS": "14",
+            "KEYDRIFT_GRANT_EXPIRY_HORIZON_DAYS": "7",
         }
     )
     assert made == Settings(
@@ -51,6 +52,7 @@ def test_everything_set() -> None:
         dcr_rule_id="dcr-1",
         alert_stream="Custom-X",
         key_expiry_horizon=timedelta(days=14),
+        grant_expiry_horizon=timedelta(days=7),
     )
 
 

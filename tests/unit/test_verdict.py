@@ -89,7 +89,7 @@ def test_the_verdict_carries_what_it_was_made_of() -> None:
                 denies=(deny("*"),),
                 store=vault(rbac=True, access_policies=(policy(APP_OBJECT, "keys/all"),)),
             ),
-            {"deny-assignment"},
+            {"permission-model-switched"},
         ),
         (
             with_store(granting(CVM, RBAC, ()), store=vault(rbac=True, access_policies=(policy(APP_OBJECT, "keys/all"),))),

@@ -55,13 +55,13 @@ def weigh(vault: KeyVault, principal_id: str, groups: Read[frozenset[str]] | Non
         if not direct and entry.object_id not in members:
             continue
         through = "the principal" if direct else f"its group `{entry.object_id}`"
+        if _of_another_tenant(vault, entry):
+            reason = f"names tenant `{entry.tenant_id}`, the vault belongs to `{vault.tenant_id}`"
+            steps.append(_step(vault, entry, Effect.NOTHING, reason))
+            continue
         if entry.application_id is not None:
             compound = True
             reason = f"names {through} only together with application `{entry.application_id}` (compound entry)"
-            steps.append(_step(vault, entry, Effect.NOTHING, reason))
-            continue
-        if _of_another_tenant(vault, entry):
-            reason = f"names tenant `{entry.tenant_id}`, the vault belongs to `{vault.tenant_id}`"
             steps.append(_step(vault, entry, Effect.NOTHING, reason))
             continue
         reached = True

@@ -1,9 +1,14 @@
-"""Keys and secrets as objects: there, enabled, within their validity, of a kind that the scenario supports."""
+"""Keys and secrets as objects: there, enabled, within their validity, of a kind that the scenario supports.
+
+Which version of a key counts depends on who uses it. A vault or a disk encryption set works with the version that its settings
+pin, and with the current one only where they pin none (azure-facts 2.1). Azure Backup backs up the key itself, whose state is its
+current version's; a version that a disk pins has to be there and enabled, since a backup holds every version.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from keydrift.access import remedies
@@ -14,29 +19,66 @@ from keydrift.model import Evidence, Finding, KeyBinding, Scenario, StoreObject
 
 _VAULT_CMK = frozenset({Scenario.BACKUP_VAULT_CMK, Scenario.RSV_CMK})
 _SIZES = frozenset({2048, 3072, 4096})
+BACKS_UP_KEY = frozenset({Scenario.ADE_KEK, Scenario.CVM_CMK})
+# Key Vault's backup of a key fails beyond (general/backup.md)
+MOST_VERSIONS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Horizon:
-    """The time of the decision and how far ahead an expiry is reported."""
+    """The time of the decision and how far ahead an expiry is reported: a key's or secret's, and a grant's."""
 
     now: datetime
     key_expiry: timedelta = timedelta(days=30)
+    grant_expiry: timedelta = timedelta(days=14)
 
 
 def judge_objects(binding: KeyBinding, facts: Facts, horizon: Horizon) -> Iterator[Finding]:
-    """What is wrong with the key and the secrets of a binding, pinned versions included."""
+    """What is wrong with the key and the secrets of a binding, pinned versions included; each code once a key or secret."""
     for target in binding.objects:
         read = _read(facts, target.uri.versionless)
-        if _explained_by_store(facts.stores.get(target.uri.host), read):
-            continue
+        if not _explained_by_store(facts.stores.get(target.uri.host), read):
+            yield from _each_code_once(_judge_target(binding, target, read, facts, horizon))
+
+
+def _judge_target(
+    binding: KeyBinding, target: StoreObject, read: Read[KeyObject], facts: Facts, horizon: Horizon
+) -> Iterator[Finding]:
+    pinned = _pinned(binding, target)
+    if not isinstance(read, KeyObject) or read.uri.version in pinned or not _only_pinned(binding, target):
         yield from _judge(binding, target, target.uri.versionless, read, horizon)
-        if not isinstance(read, KeyObject):
-            continue
-        for version in _pinned(binding, target):
-            if version != read.uri.version:
-                pinned = _pinned_read(facts, target, version, read)
-                yield from _judge(binding, target, version_uri(target, version), pinned, horizon)
+    if not isinstance(read, KeyObject):
+        return
+    if target == binding.target and binding.scenario in BACKS_UP_KEY:
+        yield from _versions(binding, read)
+    for version in pinned:
+        if version != read.uri.version:
+            shown = _pinned_read(facts, target, version, read)
+            if isinstance(shown, KeyObject) and target.uri.kind == "keys" and binding.scenario in BACKS_UP_KEY:
+                shown = replace(shown, expires=None, not_before=None)  # the backup does not ask for an old version's validity
+            yield from _judge(binding, target, version_uri(target, version), shown, horizon)
+
+
+def _only_pinned(binding: KeyBinding, target: StoreObject) -> bool:
+    """Whether the current version's state is nobody's concern: every consumer pins versions, and the key is not backed up."""
+    if target.uri.kind == "secrets" or binding.scenario in BACKS_UP_KEY:
+        return False
+    return bool(binding.consumers) and all(consumer.key_versions for consumer in binding.consumers)
+
+
+def _each_code_once(found: Iterable[Finding]) -> Iterator[Finding]:
+    """One finding a code: the first one's words, and the ids and the remedies of all. What could not be read stays apart."""
+    by_code: dict[str, list[Finding]] = {}
+    for each in found:
+        if each.code == "facts-unreadable":
+            yield each
+        else:
+            by_code.setdefault(each.code, []).append(each)
+    for same in by_code.values():
+        ids = tuple(dict.fromkeys(str(each.evidence["id"]) for each in same))
+        evidence: Evidence = same[0].evidence if len(ids) == 1 else {**same[0].evidence, "ids": ids}
+        remedy = "\n".join(dict.fromkeys(each.remediation for each in same))
+        yield replace(same[0], evidence=evidence, remediation=remedy)
 
 
 def version_uri(target: StoreObject, version: str) -> KeyUri:
@@ -106,14 +148,26 @@ def _judge(binding: KeyBinding, target: StoreObject, uri: KeyUri, read: Read[Key
                 remedy = f"{remedies.rotate(target)}  # a lost version does not come back: point the consumer at a current one"
             summary = f"{what} does not exist in `{remedies.store_name(target)}` (deleted or purged)"
             yield finding(f"{word}-not-found", binding, summary, {"id": str(uri)}, remedy)
-        case KeyObject(enabled=False):
-            summary = f"{word} `{uri.object_name}` is disabled: every operation with it is refused"
-            evidence: Evidence = {"id": str(read.uri), "enabled": False}
-            yield finding(f"{word}-disabled", binding, summary, evidence, remedies.enable(read, word))
         case KeyObject():
+            if not read.enabled:
+                summary = f"{word} `{uri.object_name}` is disabled: every operation with it is refused"
+                evidence: Evidence = {"id": str(read.uri), "enabled": False}
+                yield finding(f"{word}-disabled", binding, summary, evidence, remedies.enable(read, word))
             yield from _validity(binding, target, read, horizon)
             if word == "key" and binding.scenario in _VAULT_CMK:
                 yield from _suitability(binding, target, read)
+
+
+def _versions(binding: KeyBinding, read: KeyObject) -> Iterator[Finding]:
+    if read.versions is not None and read.versions > MOST_VERSIONS:
+        name = read.uri.object_name
+        yield finding(
+            "key-versions-excessive",
+            binding,
+            f"key `{name}` has more than {MOST_VERSIONS} versions, beyond which Key Vault does not back it up",
+            {"id": str(read.uri.versionless), "versions": read.versions},
+            f"create a new key beside `{name}` and encrypt the disks with it: versions cannot be removed one by one",
+        )
 
 
 def _validity(binding: KeyBinding, target: StoreObject, read: KeyObject, horizon: Horizon) -> Iterator[Finding]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from keydrift.access import access_policy, managed_hsm, rbac, remedies
 from keydrift.access.finding import finding, unreadable
+from keydrift.access.grant_expiry import judge_expiry
+from keydrift.access.key_state import Horizon
 from keydrift.access.weighing import Doubt, Need, Weighed
 from keydrift.facts import Facts, KeyStore, KeyVault, ManagedHsm, Principal, StoreFacts
 from keydrift.model import Finding, KeyBinding, PermissionModel, ProofStep
@@ -86,8 +88,14 @@ def groups_needed(binding: KeyBinding, host: str, facts: StoreFacts, principal_i
             return False
 
 
+def judge_support(binding: KeyBinding, store: KeyStore) -> tuple[Finding, ...]:
+    """`hsm-unsupported`, whatever becomes of the identity: it is the key store's, not a grant's."""
+    supported = requirement_for(binding.scenario, model_of(store)) is not None
+    return () if supported else (_unsupported(binding, store),)
+
+
 def judge_permissions(
-    binding: KeyBinding, host: str, facts: StoreFacts, everything: Facts, principal: Principal | None
+    binding: KeyBinding, host: str, facts: StoreFacts, everything: Facts, principal: Principal | None, horizon: Horizon
 ) -> PermissionOutcome:
     """Judge one key store's part of a binding; the store was read and the principal's object id is known."""
     assert isinstance(facts.store, KeyVault | ManagedHsm)
@@ -95,7 +103,7 @@ def judge_permissions(
     model = model_of(facts.store)
     requirement = requirement_for(binding.scenario, model)
     if requirement is None:
-        return PermissionOutcome(findings=(_unsupported(binding, facts.store),))
+        return PermissionOutcome()
     needs = needs_at(binding, host, model, facts.store.id)
     weighed = _weigh(model, facts, principal, everything, needs)
     case = _Case(
@@ -107,7 +115,8 @@ def judge_permissions(
         needs=needs,
         weighed=weighed,
     )
-    findings = [*_denied(case), *_ungranted(case, everything), *_doubtful(case)]
+    switched = _switched(case, everything)
+    findings = [switched] if switched else [*_denied(case), *_ungranted(case), *_doubtful(case), *_expiring(case, horizon)]
     lacking = {need.name for need in weighed.lacking(needs)} | {need.name for need in weighed.denied}
     return PermissionOutcome(
         findings=tuple(findings),
@@ -157,12 +166,18 @@ def _denied(case: _Case) -> list[Finding]:
     return [found]
 
 
-def _ungranted(case: _Case, everything: Facts) -> list[Finding]:
+def _switched(case: _Case, everything: Facts) -> Finding | None:
+    """The model comes before its denies, which mean nothing once it is switched back."""
+    lacking = [need for need in case.weighed.lacking(case.needs) if not need.permission.advisory]
+    return _lost(case, lacking, everything) if lacking and _other_model(case, everything) is not None else None
+
+
+def _ungranted(case: _Case) -> list[Finding]:
     # A need that is denied is explained by the deny, most specific first
     lacking = [need for need in case.weighed.lacking(case.needs) if need not in case.weighed.denied]
     required = [need for need in lacking if not need.permission.advisory]
     if required:
-        return [_lost(case, everything, required)]
+        return [_lost(case, required)]
     if lacking:
         words = [need.name for need in lacking]
         found = finding(
@@ -176,25 +191,24 @@ def _ungranted(case: _Case, everything: Facts) -> list[Finding]:
     return []
 
 
-def _lost(case: _Case, everything: Facts, required: list[Need]) -> Finding:
+def _lost(case: _Case, required: list[Need], switched: Facts | None = None) -> Finding:
     names = tuple(dict.fromkeys(need.name for need in required))
     evidence: dict[str, str | tuple[str, ...]] = {
         "principalId": case.principal.object_id,
         "missing": names,
         "keyStoreId": str(case.store.id),
     }
-    code, summary = _cause(case, everything, names)
+    code, summary = _cause(case, switched is not None, names)
     if code in ("role-insufficient", "hsm-role-insufficient"):
         evidence["roles"] = tuple(dict.fromkeys(step.role or "" for step in case.weighed.steps if step.role))
     return finding(code, case.binding, summary, evidence, _grant(case, switched=code == "permission-model-switched"))
 
 
-def _cause(case: _Case, everything: Facts, names: tuple[str, ...]) -> tuple[str, str]:
+def _cause(case: _Case, switched: bool, names: tuple[str, ...]) -> tuple[str, str]:
     who, store = case.who, case.store.id.name
     missing = ", ".join(names)
     model = model_of(case.store)
-    other = _other_model(case, everything)
-    if other is not None:
+    if switched:
         kept, now = (
             ("access policies", "Azure RBAC") if model is PermissionModel.RBAC else ("role assignments", "access policies")
         )
@@ -253,6 +267,17 @@ def _doubtful(case: _Case) -> list[Finding]:
         made = _conditional(case, doubt) if doubt.conditional and is_grant else unreadable(doubt.unread)
         found.setdefault(made.code + made.summary, made)
     return list(found.values())
+
+
+def _expiring(case: _Case, horizon: Horizon) -> list[Finding]:
+    """The end of the last sufficient grant: there is none where something required is lacking or denied already."""
+    weighed, required = case.weighed, set(case.required)
+    lost = bool(required & weighed.denied) or bool(required.intersection(weighed.lacking(case.needs)))
+    if model_of(case.store) is not PermissionModel.RBAC or lost:
+        return []
+    needs = tuple(need for need in case.required if need in weighed.granted)
+    found = judge_expiry(case.binding, case.requirement, case.store.id, case.facts, case.principal, needs, horizon)
+    return [found] if found else []
 
 
 def _conditional(case: _Case, doubt: Doubt) -> Finding:

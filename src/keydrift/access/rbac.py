@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keydrift.access.access_policy import GROUPS_NOT_READ
-from keydrift.access.actions import allowed_by, given_by
+from keydrift.access.actions import given_by
 from keydrift.access.weighing import Doubt, Need, Weighed
 from keydrift.facts import Absent, DenyAssignment, Read, RoleAssignment, RoleDefinition, StoreFacts, Unread
 from keydrift.model import Effect, ProofStep, StoreObject
@@ -52,6 +52,17 @@ def weigh(
         reached=any(w.reached for w in weighings),
         steps=tuple(step for w in weighings for step in w.steps) + tuple(deny_steps),
     )
+
+
+def holders(facts: StoreFacts, principal_id: str, needs: tuple[Need, ...]) -> Mapping[Need, tuple[RoleAssignment, ...]]:
+    """The listed assignments that give each need, those included of which that could not be decided."""
+    listed = facts.assignments.get(principal_id)
+    found: dict[Need, list[RoleAssignment]] = {need: [] for need in needs}
+    for assignment in listed if isinstance(listed, tuple) else ():
+        weighed = _weigh_assignment(assignment, facts.definitions, needs)
+        for need in weighed.granted | {doubt.need for doubt in weighed.doubts}:
+            found[need].append(assignment)
+    return {need: tuple(each) for need, each in found.items()}
 
 
 def _worst(doubts: list[Doubt]) -> tuple[Doubt, ...]:
@@ -154,13 +165,15 @@ def _weigh_denies(
         match _names(deny, principal_id, groups):
             case False:
                 steps.append(_deny_step(deny, Effect.HARMLESS, "does not name the principal, or excludes it"))
-            case True if deny.condition is None and not _conditional(deny):
-                denied.extend(hit)
-                steps.append(_deny_step(deny, Effect.DENIES, "names the principal and covers needed permissions", hit))
             case True:
+                certain = [n for n in hit if _deny_covers(deny, n, unconditionally=True)]
                 why = _condition(f"condition of deny assignment {deny.id}")
-                doubts.extend(Doubt(need=need, unread=why, conditional=True) for need in hit)
-                steps.append(_deny_step(deny, Effect.UNDECIDABLE, "carries a condition that cannot be evaluated here", hit))
+                doubts.extend(Doubt(need=need, unread=why, conditional=True) for need in hit if need not in certain)
+                denied.extend(certain)
+                if certain:
+                    steps.append(_deny_step(deny, Effect.DENIES, "names the principal and covers needed permissions", certain))
+                else:
+                    steps.append(_deny_step(deny, Effect.UNDECIDABLE, "carries a condition that cannot be evaluated here", hit))
             case Unread() as unread:
                 doubts.extend(Doubt(need=need, unread=unread) for need in hit)
                 steps.append(_deny_step(deny, Effect.UNDECIDABLE, "names or excludes a group whose members are unread", hit))
@@ -171,12 +184,9 @@ def _denies_not_listed() -> Unread:
     return Unread(source="deny assignments", status=None, code="NotRead", repair="Microsoft.Authorization/denyAssignments/read")
 
 
-def _conditional(deny: DenyAssignment) -> bool:
-    return any(block.condition for block in deny.permissions)
-
-
-def _deny_covers(deny: DenyAssignment, need: Need) -> bool:
-    if not any(allowed_by(block, need.name) for block in deny.permissions):
+def _deny_covers(deny: DenyAssignment, need: Need, *, unconditionally: bool = False) -> bool:
+    blocks = given_by(deny.permissions, need.name)
+    if not any(not (unconditionally and (deny.condition or block.condition)) for block in blocks):
         return False
     if deny.applies_to_children:
         return reaches(deny.scope, need.target)

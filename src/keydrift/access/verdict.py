@@ -13,7 +13,7 @@ from keydrift.access import key_store
 from keydrift.access.finding import finding
 from keydrift.access.identity import IdentityOutcome, judge_identity
 from keydrift.access.key_state import Horizon, judge_objects
-from keydrift.access.permission import PermissionOutcome, judge_permissions, model_of
+from keydrift.access.permission import PermissionOutcome, judge_permissions, judge_support, model_of
 from keydrift.facts import Facts, KeyStore, KeyVault, ManagedHsm, StoreFacts, Unread
 from keydrift.model import Effect, Finding, KeyBinding, PermissionModel, ProofStep, Scenario, State, Verdict
 
@@ -33,8 +33,9 @@ def decide(binding: KeyBinding, facts: Facts, horizon: Horizon) -> Verdict:
         stray = key_store.judge_tenant(binding, store, identity.principal, facts.tenant_id)
         findings += [stray] if stray else []
         findings += key_store.judge_settings(binding, store)
+        findings += judge_support(binding, store)
         if stray is None and not _explained(identity):
-            permissions.append(judge_permissions(binding, host, store_facts, facts, identity.principal))
+            permissions.append(judge_permissions(binding, host, store_facts, facts, identity.principal, horizon))
     findings += [f for outcome in permissions for f in outcome.findings]
     findings += judge_objects(binding, facts, horizon)
     findings += _consumers(binding)
@@ -128,8 +129,8 @@ def unread_in(facts: Facts) -> tuple[Unread, ...]:
     """Every read in the facts that failed, each once."""
     reads: list[object] = [*facts.principals.values(), *facts.groups.values()]
     for store in facts.stores.values():
-        reads += [store.store, store.deleted, store.denies, store.hsm_definitions]
-        for group in (store.objects, store.assignments, store.definitions, store.hsm_assignments):
+        reads += [store.store, store.deleted, store.denies, store.hsm_definitions, *store.uncounted]
+        for group in (store.objects, store.assignments, store.schedule_instances, store.definitions, store.hsm_assignments):
             reads += group.values()
     return tuple(dict.fromkeys(read for read in reads if isinstance(read, Unread)))
 

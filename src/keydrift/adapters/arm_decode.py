@@ -19,6 +19,7 @@ from keydrift.facts import (
     Principal,
     RoleAssignment,
     RoleDefinition,
+    ScheduleInstance,
 )
 from keydrift.key_uri import KeyUri
 
@@ -154,6 +155,18 @@ def role_assignment(body: Node) -> RoleAssignment:
         role_definition_id=guid_of(properties["roleDefinitionId"].required()),
         principal_id=properties["principalId"].required().lower(),
         condition=properties["condition"].text() or None,
+    )
+
+
+def schedule_instance(body: Node) -> ScheduleInstance:
+    """`Microsoft.Authorization/roleAssignmentScheduleInstances`, API version 2020-10-01; without an end it is for good."""
+    properties = body["properties"]
+    return ScheduleInstance(
+        scope=properties["scope"].resource_id(),
+        role_definition_id=guid_of(properties["roleDefinitionId"].required()),
+        principal_id=properties["principalId"].required().lower(),
+        ends_at=properties["endDateTime"].time(),
+        origin=properties["originRoleAssignmentId"].optional_resource_id(),
     )
 
 

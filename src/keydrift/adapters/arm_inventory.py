@@ -17,9 +17,9 @@ from keydrift.key_uri import KeyUri
 from keydrift.model import ProtectedItem
 from keydrift.resource_id import ResourceId
 
-_READER = "Reader on the subscription"
+READER = "Reader on the subscription"
 # The versions that the responses in the public corpus were written for
-_VERSIONS = {
+VERSIONS = {
     "Microsoft.KeyVault/vaults": "2026-02-01",
     "Microsoft.KeyVault/managedHSMs": "2026-02-01",
     "Microsoft.DataProtection/backupVaults": "2024-04-01",
@@ -32,10 +32,10 @@ _BACKUP_VERSION = "2024-04-01"
 
 
 @dataclass(slots=True)
-class _Listing:
+class Listing:
     """What has been listed so far; bodies by normalised id."""
 
-    bodies: dict[str, dict[str, Node]] = field(default_factory=lambda: {kind: {} for kind in _VERSIONS})
+    bodies: dict[str, dict[str, Node]] = field(default_factory=lambda: {kind: {} for kind in VERSIONS})
     unread: list[Unread] = field(default_factory=list)
 
     def keep(self, kind: str, body: Node) -> None:
@@ -70,7 +70,7 @@ class ArmInventory:
             f"/subscriptions/{subscription}?api-version=2022-12-01",
             lambda body: body["tenantId"].required().lower(),
             source=f"subscription {subscription}",
-            repair=_READER,
+            repair=READER,
         )
 
     async def subscriptions_below(self, management_group: str) -> Read[tuple[str, ...]]:
@@ -85,8 +85,8 @@ class ArmInventory:
 
     async def read(self, subscriptions: Sequence[str]) -> Inventory:
         """Everything in these subscriptions that may need a key."""
-        listing = _Listing()
-        await asyncio.gather(*(self._list(s, kind, listing) for s in subscriptions for kind in _VERSIONS))
+        listing = Listing()
+        await asyncio.gather(*(self._list(s, kind, listing) for s in subscriptions for kind in VERSIONS))
         vaults = await self._vaults(listing)
         machines = await self._machines(listing)
         sets = await self._disk_sets(listing, machines)
@@ -96,22 +96,23 @@ class ArmInventory:
             disk_sets=sets,
             vms=tuple(machines),
             unread=tuple(dict.fromkeys(listing.unread)),
+            listed=frozenset(key for bodies in listing.bodies.values() for key in bodies),
         )
 
-    async def _list(self, subscription: str, kind: str, listing: _Listing) -> None:
+    async def _list(self, subscription: str, kind: str, listing: Listing) -> None:
         await self._pages(
-            f"/subscriptions/{subscription}/providers/{kind}?api-version={_VERSIONS[kind]}", kind, subscription, listing
+            f"/subscriptions/{subscription}/providers/{kind}?api-version={VERSIONS[kind]}", kind, subscription, listing
         )
 
-    async def _pages(self, url: str, kind: str, subscription: str, listing: _Listing) -> None:
-        read = await self._arm.list(url, lambda body: body, source=f"{kind} of subscription {subscription}", repair=_READER)
-        for body in _items(read, listing):
+    async def _pages(self, url: str, kind: str, subscription: str, listing: Listing) -> None:
+        read = await self._arm.list(url, lambda body: body, source=f"{kind} of subscription {subscription}", repair=READER)
+        for body in items_of(read, listing):
             try:
                 listing.keep(kind, body)
             except DecodeError as error:
                 listing.decoded(f"{kind} of subscription {subscription}", None, error)
 
-    async def _vaults(self, listing: _Listing) -> tuple[EncryptedVault, ...]:
+    async def _vaults(self, listing: Listing) -> tuple[EncryptedVault, ...]:
         found: list[EncryptedVault] = []
         for body in listing.bodies["Microsoft.DataProtection/backupVaults"].values():
             try:
@@ -122,7 +123,7 @@ class ArmInventory:
         found += [vault for vault in await asyncio.gather(*(self._recovery_vault(b, listing) for b in recovery)) if vault]
         return tuple(found)
 
-    async def _recovery_vault(self, body: Node, listing: _Listing) -> EncryptedVault | None:
+    async def _recovery_vault(self, body: Node, listing: Listing) -> EncryptedVault | None:
         vault_id = body["id"].resource_id()
         try:
             vault = decode.recovery_services_vault(body)
@@ -142,13 +143,13 @@ class ArmInventory:
             return None
         return None if isinstance(read, Absent) else read
 
-    async def _machines(self, listing: _Listing) -> list[ProtectedVm]:
+    async def _machines(self, listing: Listing) -> list[ProtectedVm]:
         recovery = list(listing.bodies["Microsoft.RecoveryServices/vaults"].values())
         items = await asyncio.gather(*(self._protected(body["id"].resource_id(), listing) for body in recovery))
         pairs = [pair for group in items for pair in group]
         return [vm for vm in await asyncio.gather(*(self._machine(i, item, listing) for i, item in pairs)) if vm is not None]
 
-    async def _protected(self, vault_id: ResourceId, listing: _Listing) -> list[tuple[ResourceId, ProtectedItem]]:
+    async def _protected(self, vault_id: ResourceId, listing: Listing) -> list[tuple[ResourceId, ProtectedItem]]:
         query = "$filter=backupManagementType%20eq%20'AzureIaasVM'%20and%20itemType%20eq%20'VM'"
         read = await self._arm.list(
             f"{vault_id}/backupProtectedItems?api-version={_BACKUP_VERSION}&{query}",
@@ -157,14 +158,14 @@ class ArmInventory:
             repair="Backup Reader on the vault",
         )
         found: list[tuple[ResourceId, ProtectedItem]] = []
-        for body in _items(read, listing):
+        for body in items_of(read, listing):
             try:
                 found += [pair] if (pair := decode.protected_vm(body)) else []
             except DecodeError as error:
                 listing.decoded(str(body["id"].value), None, error)
         return found
 
-    async def _machine(self, vm_id: ResourceId, item: ProtectedItem, listing: _Listing) -> ProtectedVm | None:
+    async def _machine(self, vm_id: ResourceId, item: ProtectedItem, listing: Listing) -> ProtectedVm | None:
         body = await self._body("Microsoft.Compute/virtualMachines", vm_id, listing)
         if body is None:
             return None  # the machine is gone, or its read failed and is listed as unread
@@ -195,7 +196,7 @@ class ArmInventory:
             ade=tuple(dict.fromkeys(ade)),
         )
 
-    async def _disk_sets(self, listing: _Listing, machines: Iterable[ProtectedVm]) -> dict[str, DiskEncryptionSet]:
+    async def _disk_sets(self, listing: Listing, machines: Iterable[ProtectedVm]) -> dict[str, DiskEncryptionSet]:
         wanted = {each.key: each for vm in machines if vm.confidential for each in (*vm.secure_sets, *vm.other_sets)}
         found: dict[str, DiskEncryptionSet] = {}
         for key, set_id in wanted.items():
@@ -208,7 +209,7 @@ class ArmInventory:
                 found[key] = decoded
         return found
 
-    async def _body(self, kind: str, resource: ResourceId, listing: _Listing, *, must_exist: bool = False) -> Node | None:
+    async def _body(self, kind: str, resource: ResourceId, listing: Listing, *, must_exist: bool = False) -> Node | None:
         """A listed resource, or one of another subscription read by its id.
 
         `must_exist` says that another resource depends on it, so that its absence hides a key binding.
@@ -216,7 +217,7 @@ class ArmInventory:
         known = listing.bodies[kind].get(resource.key)
         if known is not None:
             return known
-        url = f"{resource}?api-version={_VERSIONS[kind]}"
+        url = f"{resource}?api-version={VERSIONS[kind]}"
         read = await self._arm.get(url, lambda body: body, source=str(resource), repair=f"Reader on {resource}")
         if isinstance(read, Unread):
             listing.unread.append(read)
@@ -228,13 +229,13 @@ class ArmInventory:
         return read
 
 
-def _items(read: Absent | Unread | tuple[Node, ...], listing: _Listing) -> tuple[Node, ...]:
+def items_of(read: Absent | Unread | tuple[Node, ...], listing: Listing) -> tuple[Node, ...]:
     match read:
         case Unread():
             listing.unread.append(read)
             return ()
         case Absent(what=what):
-            listing.unread.append(Unread(source=what, status=404, code="NotFound", repair=_READER))
+            listing.unread.append(Unread(source=what, status=404, code="NotFound", repair=READER))
             return ()
         case _:
             return read
@@ -255,14 +256,14 @@ def _sets(disks: Iterable[Node]) -> tuple[list[ResourceId], list[ResourceId]]:
     return secure, other
 
 
-def _host(uri: Node) -> str:
+def host_of(uri: Node) -> str:
     try:
         return KeyUri.parse(f"{uri.required().rstrip('/')}/keys/any").host
     except DecodeError as error:
         raise DecodeError(uri.path, error.problem) from error
 
 
-def _stores(listing: _Listing) -> dict[str, ResourceId]:
+def _stores(listing: Listing) -> dict[str, ResourceId]:
     """Every listed key store by host; the address is in its properties."""
     stores: dict[str, ResourceId] = {}
     for kind, member in (("Microsoft.KeyVault/vaults", "vaultUri"), ("Microsoft.KeyVault/managedHSMs", "hsmUri")):
@@ -270,7 +271,7 @@ def _stores(listing: _Listing) -> dict[str, ResourceId]:
             try:
                 uri = body["properties"].needed()[member]
                 if uri.text():
-                    stores[_host(uri)] = body["id"].resource_id()
+                    stores[host_of(uri)] = body["id"].resource_id()
             except DecodeError as error:
                 listing.decoded(str(body["id"].value), None, error)
     return stores

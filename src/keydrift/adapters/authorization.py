@@ -6,11 +6,12 @@ from urllib.parse import quote
 
 from keydrift.adapters import arm_decode
 from keydrift.adapters.http import JsonReader
-from keydrift.facts import Absent, DenyAssignment, Read, RoleAssignment, RoleDefinition, Unread
+from keydrift.facts import Absent, DenyAssignment, Read, RoleAssignment, RoleDefinition, ScheduleInstance, Unread
 from keydrift.resource_id import ResourceId
 
 _AUTHORIZATION = "providers/Microsoft.Authorization"
 _VERSION = "api-version=2022-04-01"
+_SCHEDULE_VERSION = "api-version=2020-10-01"
 
 
 class AuthorizationReader:
@@ -25,16 +26,36 @@ class AuthorizationReader:
         `assignedTo` without `atScope()` lists what stands below the scope too, so one read serves all keys of the store, and no
         key-level URL is needed, which ARM may not know (azure-facts 8.2, Q5).
         """
-        condition = quote(f"assignedTo('{principal_id}')", safe="()'")
         return _listed(
             await self._arm.list(
-                f"{store_id}/{_AUTHORIZATION}/roleAssignments?{_VERSION}&$filter={condition}",
+                f"{store_id}/{_AUTHORIZATION}/roleAssignments?{_VERSION}&$filter={_assigned_to(principal_id)}",
                 arm_decode.role_assignment,
                 source=f"role assignments of {principal_id} at {store_id}",
                 repair="Microsoft.Authorization/roleAssignments/read (the role Reader holds it)",
             ),
             f"role assignments at {store_id}",
         )
+
+    async def schedule_instances(self, store_id: ResourceId, principal_id: str) -> Read[tuple[ScheduleInstance, ...]]:
+        """The active schedule instances of the assignments that reach the principal: until when each is (azure-facts 5.1).
+
+        A tenant without the licence for Privileged Identity Management answers 400 `AadPremiumLicenseRequired`.
+        """
+        source = f"role assignment schedule instances of {principal_id} at {store_id}"
+        read = _listed(
+            await self._arm.list(
+                f"{store_id}/{_AUTHORIZATION}/roleAssignmentScheduleInstances?{_SCHEDULE_VERSION}"
+                f"&$filter={_assigned_to(principal_id)}",
+                arm_decode.schedule_instance,
+                source=source,
+                repair="Microsoft.Authorization/roleAssignmentScheduleInstances/read (the role Reader holds it)",
+            ),
+            source,
+        )
+        if isinstance(read, Unread) and read.code == "AadPremiumLicenseRequired":
+            # Not a failed read: without Microsoft Entra ID P2 no role can be assigned for a time in this tenant
+            return ()
+        return read
 
     async def role_definition(self, store_id: ResourceId, definition: str) -> Read[RoleDefinition]:
         """A role definition by its guid, asked for where the store is."""
@@ -57,6 +78,10 @@ class AuthorizationReader:
             ),
             f"deny assignments at {store_id}",
         )
+
+
+def _assigned_to(principal_id: str) -> str:
+    return quote(f"assignedTo('{principal_id}')", safe="()'")
 
 
 def _listed[T](read: Absent | Unread | tuple[T, ...], source: str) -> Unread | tuple[T, ...]:

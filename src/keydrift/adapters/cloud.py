@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from keydrift.errors import ConfigError
 
@@ -16,6 +17,7 @@ class Cloud:
     authority: str
     graph: str
     hsm_suffix: str
+    storage_suffix: str
     monitor_audience: str
     backup_app_id: str
     backup_app_name: str
@@ -37,6 +39,7 @@ CLOUDS = {
             authority="login.microsoftonline.com",
             graph="graph.microsoft.com",
             hsm_suffix="managedhsm.azure.net",
+            storage_suffix="core.windows.net",
             monitor_audience="https://monitor.azure.com",
             backup_app_id=_PUBLIC_APP,
             backup_app_name="Backup Management Service",
@@ -48,6 +51,7 @@ CLOUDS = {
             graph="graph.microsoft.us",
             # Assumed from the public cloud's pattern (azure-facts 8.2, Q10)
             hsm_suffix="managedhsm.usgovcloudapi.net",
+            storage_suffix="core.usgovcloudapi.net",
             monitor_audience="https://monitor.azure.us",
             backup_app_id="ff281ffe-705c-4f53-9f37-a40e6f2c68f3",
             backup_app_name="Backup Fairfax",
@@ -58,6 +62,7 @@ CLOUDS = {
             authority="login.chinacloudapi.cn",
             graph="microsoftgraph.chinacloudapi.cn",
             hsm_suffix="managedhsm.azure.cn",
+            storage_suffix="core.chinacloudapi.cn",
             monitor_audience="https://monitor.azure.cn",
             # Not confirmed: a translated page uses the public cloud's (azure-facts 0.1)
             backup_app_id=_PUBLIC_APP,
@@ -74,3 +79,12 @@ def cloud_named(name: str) -> Cloud:
     except KeyError:
         names = ", ".join(cloud.name for cloud in CLOUDS.values())
         raise ConfigError(f"no cloud is called `{name}`: use one of {names}") from None
+
+
+def cloud_of(url: str) -> Cloud | None:
+    """The cloud in which a storage account's or a data collection rule's address stands; None where that cannot be told."""
+    host = f".{urlsplit(url).hostname or ''}"
+    for cloud in CLOUDS.values():
+        if host.endswith((f".{cloud.storage_suffix}", f".{urlsplit(cloud.monitor_audience).hostname}")):
+            return cloud
+    return None

@@ -8,8 +8,9 @@ silence.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ USER_AGENT = f"keydrift/{__version__}"
 _RETRY = {"retry_total": 5, "retry_status": 4, "retry_backoff_factor": 0.8, "retry_backoff_max": 20, "timeout": 60}
 _LONGEST_WAIT_S = 60
 _CONNECTIONS_PER_HOST = 16
+_QUOTA_RESET = re.compile(r"(\d{1,4}):(\d{2}):(\d{2})(?:\.\d+)?")
 
 # A 404 of these codes says nothing about the object that was asked for: the path to it is not known there
 _PATH_UNKNOWN = {
@@ -79,10 +81,17 @@ class BoundedRetryPolicy(AsyncRetryPolicy["HttpRequest", "AsyncHttpResponse"]):
 
     ARM may ask for many minutes (its five-minute windows, azure-facts 5.7), and azure-core sleeps them out whatever its own
     `timeout` says: the function would be stopped in its sleep. What gives up here is unread, and is asked again by the queue.
+    Resource Graph tells the end of its window in a header of its own, which counts as much as `Retry-After`.
     """
 
     def __init__(self) -> None:
         super().__init__(**_RETRY)
+
+    def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:
+        """The seconds that the service asks to wait, or None."""
+        asked = super().get_retry_after(response)
+        reset = quota_reset_s(response.http_response.headers) if response.http_response.status_code == 429 else None
+        return max(asked or 0.0, reset) if reset is not None else asked
 
     def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
         """Whether to try again."""
@@ -91,7 +100,7 @@ class BoundedRetryPolicy(AsyncRetryPolicy["HttpRequest", "AsyncHttpResponse"]):
 
 
 class JsonReader:
-    """GET requests to one service, with one token audience, retried and decoded.
+    """Reads from one service, with one token audience, retried and decoded.
 
     `requests` counts what was asked, retries not included.
     """
@@ -137,16 +146,40 @@ class JsonReader:
 
         return await reading(ask, source=source, repair=repair or self._hint)
 
+    async def post(self, url: str, question: Mapping[str, object]) -> tuple[Node, Mapping[str, str]]:
+        """POST a question that changes nothing, so that it may be repeated; the answer and its headers.
+
+        For use inside `reading`, which turns what this raises into values: AzureError and DecodeError.
+        """
+        request = HttpRequest("POST", self._client.format_url(url), headers={"Accept": "application/json"}, json=dict(question))
+        return await self._answer(request, retry_on_methods=frozenset({"POST"}))
+
     async def _document(self, url: str) -> Node:
         request = HttpRequest("GET", self._client.format_url(url), headers={"Accept": "application/json"})
-        response = await self._client.send_request(request)
+        document, _ = await self._answer(request)
+        return document
+
+    async def _answer(self, request: HttpRequest, **options: Any) -> tuple[Node, Mapping[str, str]]:
+        response = await self._client.send_request(request, **options)
         if response.status_code != 200:
             map_error(status_code=response.status_code, response=response, error_map={404: ResourceNotFoundError})
             raise HttpResponseError(response=response)
         try:
-            return Node(response.json())
+            return Node(response.json()), response.headers
         except ValueError as error:
             raise DecodeError("$", "expected JSON") from error
+
+
+def quota_reset_s(headers: Mapping[str, str]) -> float | None:
+    """The seconds until a Resource Graph user's quota is whole again, or None where the headers do not tell.
+
+    The header is `hh:mm:ss` (learn.microsoft.com/azure/governance/resource-graph/concepts/guidance-for-throttled-requests).
+    """
+    found = _QUOTA_RESET.fullmatch(headers.get("x-ms-user-quota-resets-after", "").strip())
+    if found is None:
+        return None
+    hours, minutes, seconds = (int(each) for each in found.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
 
 
 async def reading[T](ask: Callable[[], Awaitable[T]], *, source: str, repair: str) -> Read[T]:

@@ -97,6 +97,26 @@ class KeyVaultReader:
         right = "vaults/keys/versions/read" if version and uri.kind == "keys" else f"vaults/{uri.kind}/read"
         return await self._read(ask, lambda body: arm_decode.arm_object(body, uri), str(uri), right)
 
+    async def key_versions(self, target: StoreObject) -> Read[int]:
+        """How many versions a vault's key has: every page of its list, so dear, and asked for rarely."""
+        store, uri = target.store_id, target.uri
+        if store is None:
+            return _unplaced(target)
+        pages = self._client(store).keys.list_versions
+
+        async def listed() -> int:
+            return len([each async for each in pages(store.resource_group or "", store.name, uri.object_name)])
+
+        async def ask() -> int:
+            count = await _answered(listed())
+            if not count:
+                # The SDK takes a page without `value` for an empty one, and a key has at least its current version
+                raise DecodeError("$.value", "expected at least one version")
+            return count
+
+        right = "Microsoft.KeyVault/vaults/keys/versions/read (the role Reader holds it)"
+        return await reading(ask, source=f"versions of {uri}", repair=right)
+
     def _client(self, resource: ResourceId) -> KeyVaultManagementClient:
         subscription = resource.subscription_id or ""
         if subscription not in self._clients:

@@ -38,6 +38,17 @@ class ManagedHsmReader:
             return reader
         return await reader.get(f"{path}?{_VERSION}", lambda body: arm_decode.data_plane_key(body, uri), source=str(uri))
 
+    async def key_versions(self, uri: KeyUri) -> Read[int]:
+        """How many versions a key has."""
+        reader = self._reader(uri.host)
+        if isinstance(reader, Unread):
+            return reader
+        read = await reader.list(
+            f"/keys/{uri.object_name}/versions?{_VERSION}", lambda body: body["kid"].key_uri(), source=f"versions of {uri}"
+        )
+        # The data plane lists no versions for a key that is not there
+        return read if isinstance(read, Absent | Unread) else len(read) or Absent(what=str(uri))
+
     async def role_assignments(self, host: str, scope: str) -> Read[tuple[HsmRoleAssignment, ...]]:
         """The local assignments of one scope, `/` or `/keys/{name}`: a list at `/` does not show those of a key."""
         reader = self._reader(host)

@@ -90,6 +90,19 @@ class SqliteQueue:
         (due,) = await self._file.read(lambda db: db.execute(query, (self._name,)).fetchone())
         return None if due is None else _moment(due)
 
+    async def try_out(self) -> None:
+        """Add a message and delete it again in one transaction, so that nobody receives it. Raises `StateError`."""
+        tried, now = uuid.uuid4().hex, self._now_us()
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO message (queue, id, body, inserted_us, due_us, dequeue_count) VALUES (?, ?, ?, ?, ?, 0)",
+                (self._name, tried, "keydrift doctor", now, now),
+            )
+            db.execute("DELETE FROM message WHERE queue = ? AND id = ?", (self._name, tried))
+
+        await self._file.write(work)
+
     async def close(self) -> None:
         """Close the file."""
         await self._file.close()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from azure.storage.queue.aio import QueueClient
 
 _NEVER_EXPIRES = -1
+_TRIED_HIDDEN_S = 120
 _PAGE = 32  # learn.microsoft.com/rest/api/storageservices/get-messages
 _STALE = frozenset({"MessageNotFound", "PopReceiptMismatch"})
 
@@ -111,6 +112,15 @@ class StorageQueue:
                 await self._client.update_message(message.id, message.receipt, visibility_timeout=math.ceil(visibility_s))
             except HttpResponseError as error:
                 _pass_stale(error)
+
+    async def try_out(self) -> None:
+        """Add a message and delete it again before anybody receives it. Raises `StateError`."""
+        await self._queue.ensure(self._client.create_queue)
+        content = base64.b64encode(b"keydrift doctor").decode()
+        with self._queue.errors():
+            # Hidden for longer than the deletion takes; should that fail, it expires unseen
+            sent = await self._client.send_message(content, visibility_timeout=_TRIED_HIDDEN_S, time_to_live=_TRIED_HIDDEN_S + 1)
+            await self._client.delete_message(sent.id, sent.pop_receipt)
 
     async def close(self) -> None:
         """Close the connections."""

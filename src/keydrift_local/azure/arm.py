@@ -28,10 +28,8 @@ def answer(call: Call, tenant: Tenant, page_size: int) -> Answer:
         return error(
             400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests."
         )
-    if call.segments == ("providers", "microsoft.resourcegraph", "resources"):
-        return error(400, "BadRequest", "Resource Graph is not simulated: read the inventory through ARM's lists.")
     if call.method != "GET":
-        return error(405, "MethodNotAllowed", f"The simulated tenant answers GET only, not {call.method}.")
+        return error(405, "MethodNotAllowed", f"The simulated tenant answers GET only here, not {call.method}.")
     asked = ResourceId.parse(call.path)
     if authorization.is_asked(call):
         return authorization.answer(call, tenant, page_size)

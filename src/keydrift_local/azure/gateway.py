@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from keydrift.errors import DecodeError
-from keydrift_local.azure import arm, entra, graph, logs, managed_hsm
+from keydrift_local.azure import arm, entra, graph, logs, managed_hsm, resource_graph
 from keydrift_local.azure.faults import Faults
 from keydrift_local.azure.hosts import LOGIN_HOST, Service, Site, site_of
 from keydrift_local.azure.log_analytics import LogAnalytics
 from keydrift_local.azure.messages import Answer, Call, error
+from keydrift_local.azure.resource_graph import ResourceGraph
 from keydrift_local.documents import member
 from keydrift_local.tenant import Tenant
 from keydrift_local.tenant_objects import VAULT, Entry
@@ -39,11 +40,13 @@ def refusal(call: Call, tenant: Tenant, faults: Faults) -> Answer | None:
     return _wrong_audience(call, site, tenant)
 
 
-def tenant_answer(call: Call, tenant: Tenant, page_size: int) -> Answer | None:
+def tenant_answer(call: Call, tenant: Tenant, rows: ResourceGraph, page_size: int) -> Answer | None:
     """What the services that serve the tenant answer; None for those that serve its logs."""
     site = site_of(call.host)
     try:
         match site.service if site else None:
+            case Service.ARM if resource_graph.is_asked(call):
+                return rows.answer(call, tenant)
             case Service.ARM:
                 return arm.answer(call, tenant, page_size)
             case Service.ENTRA:

@@ -37,7 +37,16 @@ class Site:
         return host == self.host
 
 
-DCR_HOST = "keydrift-dcr.westeurope-1.ingest.monitor.azure.com"
+DCR_HOST = {
+    "AzureCloud": "keydrift-dcr.westeurope-1.ingest.monitor.azure.com",
+    "AzureUSGovernment": "keydrift-dcr.usgovvirginia-1.ingest.monitor.azure.us",
+    "AzureChinaCloud": "keydrift-dcr.chinanorth3-1.ingest.monitor.azure.cn",
+}
+RESOURCE_MANAGER = {
+    "AzureCloud": "management.azure.com",
+    "AzureUSGovernment": "management.usgovcloudapi.net",
+    "AzureChinaCloud": "management.chinacloudapi.cn",
+}
 
 SITES = (
     Site("management.azure.com", Service.ARM, ("https://management.azure.com", "https://management.core.windows.net")),

@@ -1,0 +1,1 @@
+"""`keydrift doctor`: what the monitor itself may read, reach and write, and what would repair it."""
