@@ -19,9 +19,11 @@ from keydrift.settings import Settings
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.transport import AioHttpTransport
 
     from keydrift.adapters.cloud import Cloud
     from keydrift.adapters.http import ClockTransport
+    from keydrift.bulk.collector import BulkCollector
     from keydrift.collect import Collector
     from keydrift.declared import Declarations
     from keydrift.doctor.examine import Examined
@@ -76,6 +78,7 @@ class Reading:
     consumers: Consumers
     hearsay: Consumers
     collector: Collector
+    bulk: BulkCollector
     policy: Policy
 
     async def close(self) -> None:
@@ -103,13 +106,16 @@ def reading(settings: Settings, clock: Clock) -> Reading:
     """Compose what reads Azure. Needs a running event loop."""
     from keydrift.adapters.arm_inventory import ArmInventory  # imported where used: import time is cold start
     from keydrift.adapters.authorization import AuthorizationReader
+    from keydrift.adapters.bulk_reader import BulkReader
     from keydrift.adapters.cloud import cloud_named
     from keydrift.adapters.directory import DirectoryReader
     from keydrift.adapters.graph_inventory import GraphInventory
     from keydrift.adapters.http import ClockTransport, JsonReader
     from keydrift.adapters.key_vault import KeyVaultReader
     from keydrift.adapters.managed_hsm import ManagedHsmReader
+    from keydrift.adapters.pacing import PacedTransport, ReadBudget
     from keydrift.adapters.resource_graph import ResourceGraph
+    from keydrift.bulk.collector import BulkCollector
     from keydrift.collect import Collector, Readers
     from keydrift.reconcile import Policy
 
@@ -125,12 +131,19 @@ def reading(settings: Settings, clock: Clock) -> Reading:
     declared = {}
     if settings.backup_object_id:
         declared[app_id] = Principal(object_id=settings.backup_object_id, app_id=app_id, name=cloud.backup_app_name)
-    readers = Readers(
-        key_stores=KeyVaultReader(cloud, identity, transport),
-        grants=AuthorizationReader(arm),
-        managed_hsms=ManagedHsmReader(cloud, identity, transport),
-        directory=DirectoryReader(graph, arm),
-    )
+    # What reads in bulk keeps to ARM's published budget; what an event asks for does not wait behind it
+    paced = PacedTransport(transport, ReadBudget(clock))
+    paced_arm = JsonReader(manager, manager, identity, paced, "Reader at the scope")
+    hsms = ManagedHsmReader(cloud, identity, transport)
+
+    def readers(through: AioHttpTransport, manager_reader: JsonReader) -> Readers:
+        return Readers(
+            key_stores=KeyVaultReader(cloud, identity, through),
+            grants=AuthorizationReader(manager_reader),
+            managed_hsms=hsms,
+            directory=DirectoryReader(graph, manager_reader),
+        )
+
     policy = Policy(
         backup_app_id=app_id,
         key_expiry=settings.key_expiry_horizon,
@@ -145,7 +158,8 @@ def reading(settings: Settings, clock: Clock) -> Reading:
         transport=transport,
         consumers=ArmInventory(arm),
         hearsay=GraphInventory(arm, ResourceGraph(arm, clock)),
-        collector=Collector(readers, clock),
+        collector=Collector(readers(transport, arm), clock),
+        bulk=BulkCollector(readers(paced, paced_arm), BulkReader(paced_arm), clock),
         policy=policy,
     )
 

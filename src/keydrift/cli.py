@@ -118,7 +118,7 @@ async def _scan_azure(settings: Settings, clock: Clock, subscriptions: Sequence[
             task = progress.add_task("reading", total=None)
             return await scan(
                 consumers=reads.consumers,
-                collector=reads.collector,
+                bulk=reads.bulk,
                 clock=clock,
                 policy=policy,
                 subscriptions=wanted,

@@ -29,11 +29,14 @@ from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
 from keydrift.row import stamp
 from keydrift.state import State
+from keydrift.watchlist import may_need_key
 
 log = getLogger(__name__)
 
 # `VaultAccessPolicyChanged` names nobody; the ARM event of the same change does, and has usually come by then
 ACTOR_GRACE = timedelta(seconds=15)
+# New protection is watched within a minute; a burst of it costs one inventory
+INVENTORY_GRACE = timedelta(seconds=30)
 # Resource Graph adds to the watchlist, only ARM's complete lists take away (architecture, "hearsay")
 COMPLETE_INVENTORY_INTERVAL = timedelta(hours=24)
 # An undecodable event asks for at most one sweep an interval
@@ -84,12 +87,19 @@ class Monitor:
         extra = {"event_id": notice.event_id, "operation": notice.operation, "key_stores": len(hosts)}
         log.info("notice", extra=extra)
         if not hosts:
+            await self._ask_for_inventory(notice, now)
             return
         consumers = watchlist.concerns_consumer(notice)
         delay = timedelta() if notice.actor is not None else ACTOR_GRACE
         for host in hosts:
             await self._state.hear(host, Heard(notice=notice, received_at=now))
         await self._ask(hosts, Recheck(host="", noticed_at=now, via=Via.EVENT, consumers=consumers), delay)
+
+    async def _ask_for_inventory(self, notice: ChangeNotice, now: datetime) -> None:
+        """A consumer that nobody watches may need a key from now on: take the inventory soon, once for a burst of such events."""
+        due = now + INVENTORY_GRACE
+        if may_need_key(notice.resource_id) and await self._state.claim("inventory asked for", now, INVENTORY_GRACE):
+            await self._ask([""], Recheck(host="", noticed_at=due, via=Via.EVENT, consumers=True), INVENTORY_GRACE)
 
     async def _undecodable(self, undecodable: Undecodable, payload: str) -> None:
         now = self._clock.now()
@@ -128,6 +138,8 @@ class Monitor:
             return
         if recheck.consumers:
             await self._refresh(recheck)
+        if not recheck.host:
+            return
         # One at a time: of a burst's rechecks the first reads the key store, and the others then find themselves answered
         async with self._turns[recheck.host]:
             await self._answer(recheck)

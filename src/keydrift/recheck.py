@@ -14,7 +14,8 @@ from keydrift.errors import DecodeError
 class Recheck:
     """One key store, by host. Facts read after `noticed_at` answer it: for a notice its receipt, for a delayed one its due time.
 
-    `consumers` asks for the inventory to be read again first, because a consumer or its identity changed.
+    `consumers` asks for the inventory to be read again first, because a consumer or its identity changed; with an empty host that
+    is all that is asked.
     """
 
     host: str

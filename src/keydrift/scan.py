@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
 
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
-from keydrift.collect import Collector, Known
+from keydrift.collect import Known
 from keydrift.declared import NOT_EXEMPT, ExemptionOutcome, declared_bindings, exempted, not_found
-from keydrift.facts import Unread
+from keydrift.facts import Facts, Unread
 from keydrift.inventory import discover
-from keydrift.model import State, Verdict
+from keydrift.model import KeyBinding, State, Verdict
 from keydrift.monitor import visible
 from keydrift.ports import Clock, Consumers
 from keydrift.reconcile import Policy
 
 type Progress = Callable[[str, int, int], None]
+
+
+class AllStores(Protocol):
+    """Reads the facts of many key stores at once (`bulk.collector.BulkCollector`)."""
+
+    def collect_all(
+        self, bindings: Sequence[KeyBinding], known: Known, *, progress: Progress | None = None
+    ) -> AsyncGenerator[tuple[str, Facts]]:
+        """Yield each key store's host with its facts. Never raises for a failed read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +59,7 @@ class ScanResult:
 async def scan(
     *,
     consumers: Consumers,
-    collector: Collector,
+    bulk: AllStores,
     clock: Clock,
     policy: Policy,
     subscriptions: Sequence[str],
@@ -62,24 +74,13 @@ async def scan(
     bindings = declared_bindings(policy.declarations, discovered, inventory, policy.backup_app_id)
     dangling = not_found(policy.declarations, bindings, inventory)
     hosts = sorted({binding.target.uri.host for binding in bindings})
+    known = Known(declared=policy.declared, tenant_id=policy.tenant_id, count_versions=frozenset(hosts))
     verdicts: list[Verdict] = []
-    object_ids: dict[str, str] = {}
-    for done, host in enumerate(hosts):
-        say("reading key stores", done, len(hosts))
-        mine = [binding for binding in bindings if binding.target.uri.host == host]
-        known = Known(
-            object_ids=object_ids, declared=policy.declared, tenant_id=policy.tenant_id, count_versions=frozenset({host})
-        )
-        facts = await collector.collect(mine, known)
-        horizon = Horizon(now=clock.now(), key_expiry=policy.key_expiry, grant_expiry=policy.grant_expiry)
-        found = [decide(binding, facts, horizon) for binding in mine]
-        verdicts += found
-        object_ids |= {
-            v.binding.identity.reference: v.principal.object_id
-            for v in found
-            if v.principal is not None and not v.binding.identity.reference.startswith("/")
-        }
-    say("reading key stores", len(hosts), len(hosts))
+    async with aclosing(bulk.collect_all(bindings, known, progress=say)) as stores:
+        async for host, facts in stores:
+            horizon = Horizon(now=clock.now(), key_expiry=policy.key_expiry, grant_expiry=policy.grant_expiry)
+            verdicts += [decide(binding, facts, horizon) for binding in bindings if binding.target.uri.host == host]
+    verdicts.sort(key=lambda verdict: (verdict.binding.target.uri.host, verdict.binding.id))
     missing = (*unlisted, *inventory.unread)
     unread = tuple(dict.fromkeys((*missing, *dangling, *(each for v in verdicts for each in v.unread))))
     now = clock.now()

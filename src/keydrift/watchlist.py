@@ -14,6 +14,7 @@ from keydrift.resource_id import DENY_ASSIGNMENT, ROLE_ASSIGNMENT, ROLE_DEFINITI
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "https://schemas.keydrift/key-binding")
 _HSM_TYPE = "microsoft.keyvault/managedhsms"
+_VAULT_TYPES = frozenset({"microsoft.dataprotection/backupvaults", "microsoft.recoveryservices/vaults"})
 _ENCRYPTION_CONFIG = "microsoft.recoveryservices/vaults/backupencryptionconfigs"
 
 
@@ -88,6 +89,14 @@ class Watchlist:
         # A Recovery Services vault's legacy encryption settings are a resource of their own below it (azure-facts 5.4)
         settings = changed.up_to(_ENCRYPTION_CONFIG) is not None
         return any(changed.contains(each) or (settings and each.contains(changed)) for each in consumers)
+
+
+def may_need_key(changed: ResourceId) -> bool:
+    """Whether a resource is of a kind that can bring a key binding with it: a vault that may be encrypted, a protected item.
+
+    Machines and disks change too often, and need no key of ours before they are protected.
+    """
+    return changed.resource_type in _VAULT_TYPES or changed.resource_type.endswith("/protecteditems")
 
 
 def _stores(bindings: tuple[KeyBinding, ...], host: str) -> set[ResourceId]:

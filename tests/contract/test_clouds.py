@@ -75,7 +75,7 @@ async def scanned(settings: Settings) -> ScanResult:
     async with reading(settings=settings) as reads:
         return await scan(
             consumers=reads.consumers,
-            collector=reads.collector,
+            bulk=reads.bulk,
             clock=ManualClock(),
             policy=reads.policy,
             subscriptions=[SUBSCRIPTION],

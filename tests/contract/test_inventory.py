@@ -88,7 +88,7 @@ async def scanned(azure: LocalAzure, document: Document) -> ScanResult:
     async with reading() as composed:
         return await scan(
             consumers=composed.consumers,
-            collector=composed.collector,
+            bulk=composed.bulk,
             clock=ManualClock(),
             policy=composed.policy,
             subscriptions=(),

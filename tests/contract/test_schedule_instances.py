@@ -244,7 +244,7 @@ async def test_a_scan_counts_versions(azure: LocalAzure, count: int, codes: set[
     async with reading(clock) as composed:
         result = await scan(
             consumers=composed.consumers,
-            collector=composed.collector,
+            bulk=composed.bulk,
             clock=clock,
             policy=replace(composed.policy, declared={}),
             subscriptions=[SUBSCRIPTION],

@@ -16,10 +16,12 @@ SOURCE = ROOT / "src"
 NOUNS = {"errors", "resource_id", "key_uri", "facts", "model"}
 PURE = NOUNS | {
     "actor", "catalogue", "declared", "document", "drift", "doctor.facts", "doctor.event_coverage", "event_json", "events",
-    "inventory", "recheck", "requirement", "row",
+    "bulk", "bulk.listing", "inventory", "recheck", "requirement", "row",
     "settings", "watchlist",
 }  # fmt: skip
-STRAIGHT_PATH = {"ports", "state", "collect", "reconcile", "monitor", "scan"}
+STRAIGHT_PATH = {
+    "ports", "state", "collect", "reconcile", "monitor", "scan", "bulk.collector", "bulk.lists", "bulk.lists_as_ports",
+}  # fmt: skip
 MODULES = sorted((SOURCE / "keydrift").rglob("*.py"))
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from keydrift.actor import Heard
+from keydrift.collect import Known
 from keydrift.declared import Declarations, DeclaredBinding, Exemption, Match, exempted
 from keydrift.document import record_document, record_from, verdict_document
 from keydrift.drift import Alert, BindingRecord, Comparison, Moment, Via, compare, retire
+from keydrift.facts import Facts
 from keydrift.inventory import EncryptedVault, Inventory
 from keydrift.key_uri import KeyUri
-from keydrift.model import Actor, ChangeNotice, Scenario, State, Verdict
+from keydrift.model import Actor, ChangeNotice, KeyBinding, Scenario, State, Verdict
 from keydrift.monitor import Monitor
 from keydrift.reconcile import Policy, Reconciler
 from keydrift.row import alert_row
@@ -386,6 +389,19 @@ async def test_what_is_declared_and_not_there_is_reported_and_the_rest_goes_on()
     assert {str(each.consumers[0].id) for each in (await world.state.watchlist()).bindings.values()} == {gone}
 
 
+class OneByOne:
+    """Every key store's facts from the world's collector, one after the other."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def collect_all(
+        self, bindings: Sequence[KeyBinding], known: Known, *, progress: object = None
+    ) -> AsyncGenerator[tuple[str, Facts]]:
+        for host in sorted({each.target.uri.host for each in bindings}):
+            yield host, await self._world.collector.collect(bindings, known)
+
+
 async def test_scan_counts_no_exempted_verdict_and_names_what_is_not_there() -> None:
     """A scan decides declared bindings too, shows exempted ones, and names a declared key store that is not there."""
     world = World(with_store(granting(BINDING, RBAC, WORDS), assignments={}), Inventory())
@@ -398,7 +414,7 @@ async def test_scan_counts_no_exempted_verdict_and_names_what_is_not_there() -> 
     )
     result = await scan(
         consumers=world.consumers,
-        collector=world.collector,
+        bulk=OneByOne(world),
         clock=world.clock,
         policy=policy,
         subscriptions=(SUB.rpartition("/")[2],),

@@ -15,6 +15,7 @@ from keydrift_local.azure.resources import current_version, served
 from keydrift_local.documents import JsonObject, text
 from keydrift_local.tenant import Tenant, management_group_subscriptions
 from keydrift_local.tenant_objects import Entry, Section, full_type, is_resource_group
+from keydrift_local.vault_objects import invented_version
 
 _RECOVERY_VAULT = "microsoft.recoveryservices/vaults"
 _VERSIONED = ("microsoft.keyvault/vaults/keys", "microsoft.keyvault/vaults/secrets")
@@ -85,7 +86,8 @@ def _children(call: Call, tenant: Tenant, page_size: int, parent: ResourceId) ->
     found = tenant.index.resources_in(parent, f"{parent.resource_type}/{kind}")
     if kind == "versions" and parent.resource_type in _VERSIONED:
         shown = [served(tenant, entry) for entry in found]
-        own = current_version(tenant, owner)
+        # A key always has a version; one that the file does not tell gets a name of ours here
+        own = current_version(tenant, owner, invented_version(owner.id))
         if own is not None and all(entry.id.name.lower() != text(own, "name") for entry in found):
             shown.append(own)
         return page(call, shown, page_size, dict)

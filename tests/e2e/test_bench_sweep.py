@@ -1,0 +1,31 @@
+"""The sweep's benchmark runs, keeps to the bound of ARM calls and tells what it promises; nothing of time is asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_small_sweep_keeps_to_the_bound() -> None:
+    """Every key binding is decided, with no more ARM calls than `12·S + K + R + (V + A)/page`."""
+    command = [sys.executable, "bench/sweep.py", "--scale", "0.01", "--json"]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    swept = report["sweep"]
+    assert swept["bindings"] == report["inventory"]["bindings"] == 200
+    assert set(swept["states"]) == {"held", "lost"}
+    assert 150 < swept["arm_calls"] <= report["bound"]
+    assert all(swept[name] > 0 for name in ("cpu_s", "peak_mib", "wall_s"))
+
+
+def test_a_share_beyond_the_full_size_is_refused() -> None:
+    """A scale that would not end is a mistake in the arguments, told in one line."""
+    command = [sys.executable, "bench/sweep.py", "--scale", "20"]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "expected a share from 0.001 to 1" in done.stderr
