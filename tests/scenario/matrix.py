@@ -75,11 +75,6 @@ VAULT_CMK = frozenset({Scenario.BACKUP_VAULT_CMK, Scenario.RSV_CMK})
 BACKED_UP = frozenset({Scenario.ADE_KEK, Scenario.CVM_CMK})
 OWN_IDENTITY = frozenset(Scenario) - BY_BACKUP
 
-NAMED_BY_HOST = (
-    "a vault names its key by host alone, so a first look finds no key store to ask about: `facts-unreadable` (a monitor that "
-    "saw the key store before finds this code)"
-)
-
 _POLICIES_ONLY = _models(
     rbac="an RBAC vault ignores access policies", managed_hsm="a Managed HSM has local roles, no access policies"
 )
@@ -420,7 +415,6 @@ STORES = (
         mutate=edits.delete_store,
         near_miss=edits.near_other_store_deleted,
         shared=True,
-        elsewhere=_each(VAULT_CMK, NAMED_BY_HOST),
     ),
     Row(
         code="network-blocked",

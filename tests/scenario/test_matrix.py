@@ -15,8 +15,7 @@ from keydrift.settings import Settings
 from keydrift_local.local_azure import LocalAzure
 from keydrift_local.tenant_file import parse_tenant
 from scenario import matrix_table
-from scenario.matrix import CELLS, COVERED, NAMED_BY_HOST, NOT_SCANNED, ROWS
-from scenario.matrix_edits import delete_store
+from scenario.matrix import CELLS, COVERED, NOT_SCANNED, ROWS
 from support.azure import azure, reading, serve
 from support.queues_memory import ManualClock
 from support.tenants import HEALTHY, TENANT_ID, Document, healthy
@@ -120,14 +119,3 @@ async def test_near_miss(azure: LocalAzure, code: str, scenario: Scenario, model
     found = await scanned(azure, document)
     assert scenario in found
     assert shown(found) == dict.fromkeys(found, (State.HELD, frozenset()))
-
-
-HOSTED = tuple(pair for pair in HEALTHY if ROWS["key-store-not-found"].reason(*pair) == NAMED_BY_HOST)
-
-
-@pytest.mark.parametrize(("scenario", "model"), HOSTED)
-async def test_a_deleted_key_store_at_first_look(azure: LocalAzure, scenario: Scenario, model: PermissionModel) -> None:
-    """A deleted key store that only a host name tells of is unknown at a first look, never held."""
-    document = healthy(scenario, model)
-    delete_store(document, scenario, model)
-    assert shown(await scanned(azure, document)) == {scenario: (State.UNKNOWN, frozenset({"facts-unreadable"}))}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from keydrift.adapters import inventory_decode as decode
+from keydrift.adapters.arm_decode import deleted_key_store
 from keydrift.adapters.http import JsonReader
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
@@ -90,14 +91,38 @@ class ArmInventory:
         vaults = await self._vaults(listing)
         machines = await self._machines(listing)
         sets = await self._disk_sets(listing, machines)
+        stores = _stores(listing)
+        wanted = {each.key.host for each in vaults} | {each.key.host for each in sets.values()}
+        await self._deleted_stores(subscriptions, wanted - set(stores), stores, listing)
         return Inventory(
-            stores=_stores(listing),
+            stores=stores,
             vaults=vaults,
             disk_sets=sets,
             vms=tuple(machines),
             unread=tuple(dict.fromkeys(listing.unread)),
             listed=frozenset(key for bodies in listing.bodies.values() for key in bodies),
         )
+
+    async def _deleted_stores(
+        self, subscriptions: Sequence[str], missing: set[str], stores: dict[str, ResourceId], listing: Listing
+    ) -> None:
+        """Place the key stores that are named and not listed among the soft-deleted ones, whose names stay taken."""
+        by_name = {(host.partition(".")[0], ".managedhsm." in host): host for host in missing}
+        kinds = {is_hsm: "deletedManagedHSMs" if is_hsm else "deletedVaults" for _, is_hsm in by_name}
+        for is_hsm, kind in sorted(kinds.items()):
+            for subscription in subscriptions:
+                read = await self._arm.list(
+                    f"/subscriptions/{subscription}/providers/Microsoft.KeyVault/{kind}?api-version={VERSIONS['Microsoft.KeyVault/vaults']}",
+                    deleted_key_store,
+                    source=f"{kind} of subscription {subscription}",
+                    repair=READER,
+                )
+                if isinstance(read, Unread):
+                    listing.unread.append(read)
+                for deleted in read if isinstance(read, tuple) else ():
+                    host = by_name.get((deleted.id.name.lower(), is_hsm))
+                    if host is not None:
+                        stores[host] = deleted.id
 
     async def _list(self, subscription: str, kind: str, listing: Listing) -> None:
         await self._pages(
