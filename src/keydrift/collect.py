@@ -31,6 +31,8 @@ from keydrift.facts import (
     ScheduleInstance,
     StoreFacts,
     Unread,
+    object_not_placed,
+    store_not_seen,
 )
 from keydrift.key_uri import KeyUri
 from keydrift.model import AppIdentity, KeyBinding, ResourceIdentity, StoreObject
@@ -183,7 +185,7 @@ class Collector:
         targets = dict.fromkeys(each.uri.versionless for b in bindings for each in b.objects if each.uri.host == store.host)
         if store.id is None:
             for uri in targets:
-                store.objects[uri] = _unplaced(f"{uri} (its key store is in no subscription that the monitor can read)", None)
+                store.objects[uri] = object_not_placed(uri)
             return
         store_id, readers = store.id, self._readers
 
@@ -301,13 +303,7 @@ def _stores(bindings: Sequence[KeyBinding]) -> Iterable[_Store]:
         for each in binding.objects:
             ids[each.uri.host] = ids.get(each.uri.host) or each.store_id
     for host, store_id in sorted(ids.items()):
-        unplaced = _unplaced(f"key store {host} (in no subscription that the monitor can read)", 404)
-        yield _Store(host=host, id=store_id, store=Absent(what=host) if store_id else unplaced)
-
-
-def _unplaced(source: str, status: int | None) -> Unread:
-    repair = "Reader on the subscription that holds the key store"
-    return Unread(source=source, status=status, code="KeyStoreNotSeen", repair=repair)
+        yield _Store(host=host, id=store_id, store=Absent(what=host) if store_id else store_not_seen(host))
 
 
 def object_id_of(binding: KeyBinding, principals: Mapping[str, Read[Principal]]) -> str | None:

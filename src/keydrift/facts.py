@@ -38,6 +38,21 @@ class Unread:
 type Read[T] = T | Absent | Unread
 
 
+def store_not_seen(host: str) -> Unread:
+    """A key store that no subscription which the monitor can read shows: unread, because it may well exist elsewhere."""
+    return _not_seen(f"key store {host} (in no subscription that the monitor can read)", 404)
+
+
+def object_not_placed(uri: KeyUri) -> Unread:
+    """A key or secret of such a key store: nobody could be asked for it."""
+    return _not_seen(f"{uri} (its key store is in no subscription that the monitor can read)", None)
+
+
+def _not_seen(source: str, status: int | None) -> Unread:
+    repair = "Reader on the subscription that holds the key store"
+    return Unread(source=source, status=status, code="KeyStoreNotSeen", repair=repair)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPolicy:
     """One entry of a vault's access policies; words are lower case."""

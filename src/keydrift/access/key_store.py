@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from keydrift.access import remedies
 from keydrift.access.finding import finding, unreadable
-from keydrift.facts import Absent, DeletedKeyStore, KeyStore, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
+from keydrift.facts import Absent, DeletedKeyStore, KeyStore, KeyVault, ManagedHsm, Principal, StoreFacts, Unread, store_not_seen
 from keydrift.model import Finding, KeyBinding, ResourceIdentity, Scenario
 
 _VAULT_CMK = frozenset({Scenario.BACKUP_VAULT_CMK, Scenario.RSV_CMK})
@@ -16,7 +16,7 @@ _PROTECTED = _VAULT_CMK | {Scenario.CVM_CMK, Scenario.CVM_DES}
 def judge_presence(binding: KeyBinding, host: str, facts: StoreFacts | None) -> Finding | None:
     """The finding for a key store that is not there or could not be read; None where it was read."""
     if facts is None:
-        return unreadable(_never_seen(host))
+        return unreadable(store_not_seen(host))
     match facts.store:
         case KeyVault() | ManagedHsm():
             return None
@@ -39,16 +39,7 @@ def judge_presence(binding: KeyBinding, host: str, facts: StoreFacts | None) -> 
         summary = f"key store `{host}` no longer exists"
         remedy = f"restore the key from a backup into a new key store named {host.partition('.')[0]}"
         return finding("key-store-not-found", binding, summary, {"host": host}, remedy)
-    return unreadable(facts.deleted if isinstance(facts.deleted, Unread) else _never_seen(host))
-
-
-def _never_seen(host: str) -> Unread:
-    return Unread(
-        source=f"key store {host} (in no subscription that the monitor can read)",
-        status=404,
-        code="KeyStoreNotSeen",
-        repair="Reader on the subscription that holds the key store",
-    )
+    return unreadable(facts.deleted if isinstance(facts.deleted, Unread) else store_not_seen(host))
 
 
 def _recover_store(deleted: DeletedKeyStore) -> str:

@@ -12,7 +12,7 @@ from keydrift.adapters.cloud import Cloud
 from keydrift.adapters.http import USER_AGENT, BoundedRetryPolicy, reading
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
-from keydrift.facts import Absent, DeletedKeyStore, KeyObject, KeyStore, Read, Unread
+from keydrift.facts import Absent, DeletedKeyStore, KeyObject, KeyStore, Read, object_not_placed
 from keydrift.model import StoreObject
 from keydrift.resource_id import ResourceId
 
@@ -82,7 +82,7 @@ class KeyVaultReader:
         """A vault's key (current or, where the address says so, one version) or the latest version of a secret."""
         store, uri = target.store_id, target.uri
         if store is None:
-            return _unplaced(target)
+            return object_not_placed(target.uri)
         group, vault, name = store.resource_group or "", store.name, uri.object_name
         client = self._client(store)
         version = uri.version
@@ -101,7 +101,7 @@ class KeyVaultReader:
         """How many versions a vault's key has: every page of its list, so dear, and asked for rarely."""
         store, uri = target.store_id, target.uri
         if store is None:
-            return _unplaced(target)
+            return object_not_placed(target.uri)
         pages = self._client(store).keys.list_versions
 
         async def listed() -> int:
@@ -141,12 +141,3 @@ class KeyVaultReader:
             return decode(body)
 
         return await reading(read, source=source, repair=f"Microsoft.KeyVault/{right} (the role Reader holds it)")
-
-
-def _unplaced(target: StoreObject) -> Unread:
-    return Unread(
-        source=f"{target.uri} (its key store is in no subscription that the monitor can read)",
-        status=None,
-        code="KeyStoreNotSeen",
-        repair="Reader on the subscription that holds the key store",
-    )
