@@ -128,8 +128,6 @@ def explain(
     guessed = _deletes_assignment(chosen.notice) and not exact
     # A read after the change still saw it otherwise: either that read lagged, or it was something else
     seen_harmless = after is not None and chosen.occurred_at < after and not exact
-    # A read after the change still saw it otherwise: either that read lagged, or it was something else
-    seen_harmless = after is not None and chosen.occurred_at < after and not exact
     doubtful = len(people) > 1 or guessed or seen_harmless
     return Explanation(heard=chosen, confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN)
 

@@ -104,6 +104,27 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
     }
 
 
+def posture_row(
+    verdict: Verdict, exemption: ExemptionOutcome, sweep_id: str, at: datetime, tenant_id: str | None
+) -> dict[str, object]:
+    """Render the last proof of a key binding as the row that a sweep sends."""
+    return {
+        "TimeGenerated": stamp(at),
+        "SchemaVersion": SCHEMA_VERSION,
+        "SweepId": sweep_id,
+        "Verdict": str(verdict.state),
+        "Severity": severity_of(verdict.state, verdict.findings),
+        "Summary": "; ".join(finding.summary for finding in verdict.findings),
+        **_verdict_columns(verdict),
+        "Proof": [proof_document(step) for step in verdict.proof][:CAPPED_AT],
+        "ReadAt": stamp(verdict.read_at),
+        "Exempted": exemption.exempted,
+        "ExemptionReason": exemption.reason,
+        "EntraTenantId": tenant_id,
+        "MonitorVersion": __version__,
+    }
+
+
 def _verdict_columns(verdict: Verdict) -> Mapping[str, object]:
     binding = verdict.binding
     store = verdict.key_store.id if verdict.key_store else binding.target.store_id

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from keydrift.tables import ALERT_COLUMNS, ALERTS
+from keydrift.tables import TABLES
 from keydrift_local.azure.log_analytics import LogAnalytics
 
 
 def declare_tables(logs: LogAnalytics) -> None:
     """Make every table of the product's."""
-    logs.declare(ALERTS, ALERT_COLUMNS)
+    for table, columns in TABLES.items():
+        logs.declare(table, columns)

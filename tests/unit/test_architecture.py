@@ -16,7 +16,7 @@ SOURCE = ROOT / "src"
 NOUNS = {"errors", "resource_id", "key_uri", "facts", "model"}
 PURE = NOUNS | {
     "actor", "catalogue", "declared", "document", "drift", "doctor.facts", "doctor.event_coverage", "event_json", "events",
-    "bulk", "bulk.listing", "inventory", "recheck", "requirement", "row",
+    "bulk", "bulk.listing", "health", "inventory", "recheck", "requirement", "row",
     "settings", "watchlist",
 }  # fmt: skip
 STRAIGHT_PATH = {

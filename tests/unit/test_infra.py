@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from keydrift.actor import Explanation
+from keydrift.declared import NOT_EXEMPT
 from keydrift.drift import Alert, Kind, Via, alert_id
+from keydrift.health import HealthCheck, HealthReading, HealthStatus, health_row
 from keydrift.model import PermissionModel, Scenario, State
-from keydrift.row import alert_row
-from keydrift.tables import ALERT_COLUMNS, ALERTS, RESERVED, WORKSPACE_COLUMNS
+from keydrift.row import alert_row, posture_row
+from keydrift.tables import ALERT_COLUMNS, ALERTS, HEALTH_COLUMNS, POSTURE_COLUMNS, RESERVED, TABLES, WORKSPACE_COLUMNS
 from support.builders import NOW, binding, granting, judged
 
 _BICEP = (Path(__file__).resolve().parents[2] / "infra" / "log-analytics.bicep").read_text(encoding="utf-8")
@@ -73,12 +76,29 @@ def test_rule_has_an_endpoint_of_its_own() -> None:
 
 def test_column_names_are_well_formed() -> None:
     """Log Analytics takes at most 45 letters, digits and underscores, the first a letter."""
-    assert [name for name in ALERT_COLUMNS if not _NAME.fullmatch(name)] == []
+    assert [name for columns in TABLES.values() for name in columns if not _NAME.fullmatch(name)] == []
 
 
 def test_no_column_has_a_reserved_name() -> None:
     """No column is called as Log Analytics calls its own."""
     assert [name for name in WORKSPACE_COLUMNS if name.lower() in _RESERVED] == []
+
+
+def test_a_posture_row_has_exactly_the_columns() -> None:
+    """The last proof is rendered with all columns of its table and no other."""
+    of = binding(Scenario.CVM_CMK, PermissionModel.RBAC)
+    verdict = judged(of, granting(of, PermissionModel.RBAC, ()))
+    row = posture_row(verdict, NOT_EXEMPT, "sweep", NOW, None)
+    assert row.keys() == POSTURE_COLUMNS.keys()
+    assert wrongly_typed(row, POSTURE_COLUMNS) == []
+
+
+def test_a_health_row_has_exactly_the_columns() -> None:
+    """A check of the monitor itself is rendered with all columns of its table and no other."""
+    reading = HealthReading(check=HealthCheck.HEARTBEAT, status=HealthStatus.OK, summary="alive", value=1.0, unit="key bindings")
+    row = health_row(reading, NOW, None)
+    assert row.keys() == HEALTH_COLUMNS.keys()
+    assert wrongly_typed(row, HEALTH_COLUMNS) == []
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -90,10 +110,17 @@ def test_a_row_has_exactly_the_columns(kind: Kind, model: PermissionModel) -> No
 
 def test_values_of_a_row_have_the_types_of_the_columns() -> None:
     """No value is of another JSON type than its column."""
-    types = {"datetime": str, "string": str, "dynamic": list, "long": int, "int": int, "boolean": bool}
     row = alert_row(_alert(Kind.OPENED, PermissionModel.RBAC), "00000000-0000-0000-0000-000000000001")
-    wrong = [name for name, value in row.items() if value is not None and type(value) is not types[ALERT_COLUMNS[name]]]
-    assert wrong == []
+    assert wrongly_typed(row, ALERT_COLUMNS) == []
+
+
+def wrongly_typed(row: Mapping[str, object], columns: Mapping[str, str]) -> list[str]:
+    """The columns whose value is of another JSON type than the column's."""
+    types: dict[str, tuple[type, ...]] = {
+        "datetime": (str,), "string": (str,), "dynamic": (list, dict), "long": (int,), "int": (int,), "boolean": (bool,),
+        "real": (float, int),
+    }  # fmt: skip
+    return [name for name, value in row.items() if value is not None and type(value) not in types[columns[name]]]
 
 
 def _alert(kind: Kind, model: PermissionModel) -> Alert:
