@@ -9,15 +9,15 @@ import timeit
 from collections.abc import Sequence
 from functools import partial
 
-from keydrift import bootstrap
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
 from keydrift.bootstrap import SystemClock
 from keydrift.collect import Known
+from keydrift.discovery import visible
 from keydrift.facts import Facts
 from keydrift.inventory import discover
 from keydrift.model import KeyBinding, PermissionModel, Scenario, State
-from keydrift.monitor import visible
+from keydrift.reading import reading as compose_reading
 from keydrift.settings import Settings
 from keydrift_local.demo import STORY
 from keydrift_local.laptop import serving
@@ -59,7 +59,7 @@ async def _read(tenant: Tenant) -> dict[PermissionModel, tuple[KeyBinding, Facts
     """A held key binding of each permission model, with its facts as the adapters read them."""
     clock = SystemClock()
     with serving(tenant, clock=clock):
-        reading = bootstrap.reading(Settings.from_environment(os.environ), clock)
+        reading = compose_reading(Settings.from_environment(os.environ), clock)
         try:
             subscriptions, _ = await visible(reading.consumers, ())
             found = discover(await reading.consumers.read(subscriptions), reading.policy.backup_app_id)

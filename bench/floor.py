@@ -18,12 +18,12 @@ from typing import Self
 
 from azure.monitor.ingestion.aio import LogsIngestionClient
 
-from keydrift import bootstrap
 from keydrift.adapters.http import JsonReader
 from keydrift.adapters.key_vault import API_VERSION
 from keydrift.adapters.sqlite_queue import SqliteQueue
 from keydrift.adapters.wire import Node
 from keydrift.facts import Absent, Unread
+from keydrift.reading import reading
 from keydrift.settings import Settings
 from keydrift.tables import ALERT_COLUMNS
 from keydrift_local.documents import JsonObject
@@ -79,7 +79,7 @@ class Floor:
         assert settings.dcr_endpoint is not None
         assert settings.dcr_rule_id is not None
         self._rule_id = settings.dcr_rule_id
-        self._reading = bootstrap.reading(settings, self._laptop.clock)
+        self._reading = reading(settings, self._laptop.clock)
         cloud, credential, transport = self._reading.cloud, self._reading.credential, self._reading.transport
         manager = f"https://{cloud.resource_manager}"
         self._arm = JsonReader(manager, manager, credential, transport, "nothing")

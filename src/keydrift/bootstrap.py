@@ -12,28 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from keydrift.errors import ConfigError
-from keydrift.facts import Principal
 from keydrift.logs import show_extras
-from keydrift.ports import AlertSink, Clock, EntityStore, RecheckQueue
+from keydrift.ports import Clock, EntityStore, RecheckQueue, RowSink
+from keydrift.reading import Reading, reading
 from keydrift.settings import Settings
 
 if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AioHttpTransport
-
-    from keydrift.adapters.cloud import Cloud
-    from keydrift.adapters.http import ClockTransport
-    from keydrift.bulk.collector import BulkCollector
-    from keydrift.collect import Collector
-    from keydrift.declared import Declarations
     from keydrift.doctor.examine import Examined
     from keydrift.monitor import Monitor
-    from keydrift.ports import Consumers
-    from keydrift.reconcile import Policy
-
-
-# Where `function_app.py` and `src` stand: a function app's working directory is the host's
-_APP_ROOT = Path(__file__).resolve().parents[2]
 
 
 class SystemClock:
@@ -69,25 +55,6 @@ class ClosableQueue(RecheckQueue, Closeable, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What reads Azure: enough for a scan."""
-
-    cloud: Cloud
-    credential: AsyncTokenCredential
-    transport: ClockTransport
-    consumers: Consumers
-    hearsay: Consumers
-    collector: Collector
-    bulk: BulkCollector
-    policy: Policy
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.credential.close()
-        await self.transport.shut()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """A composed monitor."""
 
@@ -102,116 +69,71 @@ class Application:
         await self.reading.close()
 
 
-def reading(settings: Settings, clock: Clock) -> Reading:
-    """Compose what reads Azure. Needs a running event loop."""
-    from keydrift.adapters.arm_inventory import ArmInventory  # imported where used: import time is cold start
-    from keydrift.adapters.authorization import AuthorizationReader
-    from keydrift.adapters.bulk_reader import BulkReader
-    from keydrift.adapters.cloud import cloud_named
-    from keydrift.adapters.directory import DirectoryReader
-    from keydrift.adapters.graph_inventory import GraphInventory
-    from keydrift.adapters.http import ClockTransport, JsonReader
-    from keydrift.adapters.key_vault import KeyVaultReader
-    from keydrift.adapters.managed_hsm import ManagedHsmReader
-    from keydrift.adapters.pacing import PacedTransport, ReadBudget
-    from keydrift.adapters.resource_graph import ResourceGraph
-    from keydrift.bulk.collector import BulkCollector
-    from keydrift.collect import Collector, Readers
-    from keydrift.reconcile import Policy
-
-    # First: where the file is wrong, nothing has been opened yet that would have to be closed
-    by_hand = declarations(settings)
-    cloud = cloud_named(settings.cloud)
-    transport = ClockTransport(clock)
-    identity = credential(settings, cloud)
-    manager, graph_host = f"https://{cloud.resource_manager}", f"https://{cloud.graph}"
-    arm = JsonReader(manager, manager, identity, transport, "Reader at the scope")
-    graph = JsonReader(graph_host, graph_host, identity, transport, "Microsoft Graph Application.Read.All")
-    app_id = settings.backup_app_id or cloud.backup_app_id
-    declared = {}
-    if settings.backup_object_id:
-        declared[app_id] = Principal(object_id=settings.backup_object_id, app_id=app_id, name=cloud.backup_app_name)
-    # What reads in bulk keeps to ARM's published budget; what an event asks for does not wait behind it
-    paced = PacedTransport(transport, ReadBudget(clock))
-    paced_arm = JsonReader(manager, manager, identity, paced, "Reader at the scope")
-    hsms = ManagedHsmReader(cloud, identity, transport)
-
-    def readers(through: AioHttpTransport, manager_reader: JsonReader) -> Readers:
-        return Readers(
-            key_stores=KeyVaultReader(cloud, identity, through),
-            grants=AuthorizationReader(manager_reader),
-            managed_hsms=hsms,
-            directory=DirectoryReader(graph, manager_reader),
-        )
-
-    policy = Policy(
-        backup_app_id=app_id,
-        key_expiry=settings.key_expiry_horizon,
-        grant_expiry=settings.grant_expiry_horizon,
-        tenant_id=settings.tenant_id,
-        declared=declared,
-        declarations=by_hand,
-    )
-    return Reading(
-        cloud=cloud,
-        credential=identity,
-        transport=transport,
-        consumers=ArmInventory(arm),
-        hearsay=GraphInventory(arm, ResourceGraph(arm, clock)),
-        collector=Collector(readers(transport, arm), clock),
-        bulk=BulkCollector(readers(paced, paced_arm), BulkReader(paced_arm), clock),
-        policy=policy,
-    )
-
-
-def declarations(settings: Settings) -> Declarations:
-    """What the watchlist file declares; nothing where none is set. Raises ConfigError."""
-    from keydrift.declared import NOTHING_DECLARED
-
-    if settings.watchlist is None:
-        return NOTHING_DECLARED
-    from keydrift.adapters.watchlist_file import read_watchlist
-
-    return read_watchlist(_APP_ROOT / settings.watchlist, settings.watchlist)
-
-
-def credential(settings: Settings, cloud: Cloud) -> AsyncTokenCredential:
-    """The managed identity where the platform offers one, else whoever is signed in on this machine."""
-    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
-
-    if "IDENTITY_ENDPOINT" in os.environ:
-        return ManagedIdentityCredential(client_id=settings.identity_client_id)
-    return DefaultAzureCredential(authority=cloud.authority)
-
-
 def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) -> Application:
     """Compose the monitor. Needs a running event loop. Raises ConfigError."""
+    from keydrift.discovery import Discovery, Sources
     from keydrift.monitor import Monitor
     from keydrift.reconcile import Reconciler
     from keydrift.state import State
+    from keydrift.sweep import Sweeper
+    from keydrift.tables import POSTURE
 
     reads = reading(settings, clock)
     entities, queue = storage(settings, environment, clock, reads)
-    sink = alert_sink(settings, reads)
     state = State(entities)
-    reconciler = Reconciler(memory=state, queue=queue, collector=reads.collector, sink=sink, clock=clock, policy=reads.policy)
+    policy = reads.policy
+    reconciler = Reconciler(
+        memory=state,
+        queue=queue,
+        collector=reads.collector,
+        sink=alert_sink(settings, reads),
+        clock=clock,
+        policy=policy,
+        posture=row_sink(settings, reads, POSTURE) if settings.dcr_endpoint else None,
+    )
+    sources = Sources(
+        complete=reads.consumers,
+        hearsay=None if settings.inventory == "arm" else reads.hearsay,
+        always_hearsay=settings.inventory == "resource-graph",
+        subscriptions=settings.subscriptions,
+    )
     monitor = Monitor(
         state=state,
         queue=queue,
         reconciler=reconciler,
-        consumers=reads.consumers,
-        hearsay=reads.hearsay if settings.inventory == "resource-graph" else None,
+        discovery=Discovery(
+            state=state,
+            sources=sources,
+            reconciler=reconciler,
+            clock=clock,
+            backup_app_id=policy.backup_app_id,
+            declarations=policy.declarations,
+        ),
+        sweeper=Sweeper(
+            memory=state,
+            queue=queue,
+            bulk=reads.bulk,
+            reconciler=reconciler,
+            policy=policy,
+            key_reads=settings.sweep_key_reads,
+        ),
         clock=clock,
-        backup_app_id=reads.policy.backup_app_id,
         subscriptions=settings.subscriptions,
-        declarations=reads.policy.declarations,
     )
     return Application(monitor=monitor, reading=reads, opened=(entities, queue))
 
 
-def alert_sink(settings: Settings, reads: Reading) -> AlertSink:
+def alert_sink(settings: Settings, reads: Reading) -> RowSink:
     """Where alerts go: Log Analytics, or nowhere yet."""
+    from keydrift.tables import ALERTS
+
+    return row_sink(settings, reads, ALERTS, settings.alert_stream)
+
+
+def row_sink(settings: Settings, reads: Reading, table: str, stream: str | None = None) -> RowSink:
+    """Where the rows of a table go."""
     from keydrift.adapters.log_analytics import LogAnalyticsSink, UnconfiguredSink
+    from keydrift.tables import stream_of
 
     if not settings.dcr_endpoint or not settings.dcr_rule_id:
         return UnconfiguredSink()
@@ -219,7 +141,7 @@ def alert_sink(settings: Settings, reads: Reading) -> AlertSink:
         cloud=reads.cloud,
         endpoint=settings.dcr_endpoint,
         rule_id=settings.dcr_rule_id,
-        stream=settings.alert_stream,
+        stream=stream or stream_of(table),
         credential=reads.credential,
         transport=reads.transport,
     )

@@ -1,8 +1,9 @@
 """The finding codes: the product's interface. Never rename one, only add.
 
 `level` is what a finding makes of the verdict; `by_itself` marks an at_risk finding that becomes lost with time alone, which
-Sentinel shows as Medium rather than Low. `causes` and `repairs` are the ARM operations (lower case; Key Vault's own event types
-too) that may bring the finding about or end it: an actor is named only for an operation that fits.
+Sentinel shows as Medium rather than Low; a `notice` stands beside a verdict and makes nothing of it. `causes` and `repairs` are
+the ARM operations (lower case; Key Vault's own event types too) that may bring the finding about or end it: an actor is named
+only for an operation that fits.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ _CONSUMER = (
     "microsoft.recoveryservices/vaults/write",
     "microsoft.compute/diskencryptionsets/write",
 )
+_REPOINTING = (
+    *_CONSUMER,
+    "microsoft.recoveryservices/vaults/backupencryptionconfigs/write",
+    "microsoft.compute/virtualmachines/write",
+    "microsoft.compute/disks/write",
+)
 _IDENTITY = "microsoft.managedidentity/userassignedidentities/"
 _KEY = ("microsoft.keyvault/vaults/keys/write", "microsoft.keyvault.keynewversioncreated")
 _SECRET = ("microsoft.keyvault/vaults/secrets/write", "microsoft.keyvault.secretnewversioncreated")
@@ -40,6 +47,7 @@ class Code:
     title: str
     level: State
     by_itself: bool = False
+    notice: bool = False
     causes: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
 
@@ -109,7 +117,7 @@ CODES: dict[str, Code] = {
     "key-expired": Code(title="The key has expired", level=_LOST, repairs=_KEY),
     "key-not-yet-valid": Code(title="The key is not valid yet", level=_LOST, repairs=_KEY),
     "key-expiring": Code(title="The key expires soon", level=_RISK, by_itself=True, repairs=_KEY),
-    "key-changed": Code(title="A consumer now uses another key", level=_RISK, causes=_CONSUMER, repairs=_CONSUMER),
+    "key-changed": Code(title="A consumer now uses another key", level=_RISK, notice=True, causes=_REPOINTING),
     "key-unsuitable": Code(title="The key's type or size is not supported", level=_LOST, causes=_CONSUMER, repairs=_CONSUMER),
     "key-versions-excessive": Code(title="The key has too many versions to be backed up", level=_RISK, causes=_KEY),
     "key-rotation-stalled": Code(

@@ -29,6 +29,7 @@ from keydrift.errors import ConfigError
 from keydrift.facts import Absent, Unread
 from keydrift.logs import to_stderr
 from keydrift.model import State
+from keydrift.reading import reading
 from keydrift.row import stamp
 from keydrift.scan import ScanResult, scan
 from keydrift.settings import Settings
@@ -107,7 +108,7 @@ def _settings(watchlist: Path | None) -> Settings:
 
 
 async def _scan_azure(settings: Settings, clock: Clock, subscriptions: Sequence[str], group: str | None) -> ScanResult:
-    reads = bootstrap.reading(settings, clock)
+    reads = reading(settings, clock)
     try:
         wanted = await _subscriptions(reads.consumers, subscriptions or settings.subscriptions, group)
         policy = reads.policy

@@ -11,27 +11,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-from keydrift.access.verdict import granting
 from keydrift.actor import Explanation, Heard, explain, fitting_operations
+from keydrift.cause import cause_key, grants_of, vanished_grants
 from keydrift.declared import LAPSED, NOT_EXEMPT, ExemptionOutcome
-from keydrift.model import Finding, ProofStep, State, Verdict
+from keydrift.model import State, Verdict
 
 CONFIRM_AFTER = timedelta(minutes=1)
-_CAUSES = UUID("a3f5ab32-2c55-5d0b-9d7c-6a4d0f0f7c11")
-# Findings that say that grants are gone or fall short. A switched model is not among them: there the grants still stand.
-_OF_GRANTS = frozenset(
-    {
-        "access-policy-absent",
-        "access-policy-insufficient",
-        "access-policy-compound-only",
-        "role-assignment-absent",
-        "role-insufficient",
-        "role-assignment-conditional",
-        "hsm-role-assignment-absent",
-        "hsm-role-insufficient",
-        "advisory-permission-missing",
-    }
-)
 
 
 class Kind(StrEnum):
@@ -81,7 +66,8 @@ class BindingRecord:
     """What is remembered of a key binding. `sequence` numbers its alerts and starts at its creation in epoch seconds.
 
     `granted_by` are the grants that counted at the last readable verdict; `explained_until` is the time of the newest change that
-    has explained an alert, so that it does not explain the next one too.
+    has explained an alert, so that it does not explain the next one too. `told_until` is when the newest re-pointed consumer that
+    was told of was seen.
     """
 
     binding_id: str
@@ -92,6 +78,7 @@ class BindingRecord:
     read_at: datetime | None = None
     granted_by: frozenset[str] = frozenset()
     explained_until: datetime | None = None
+    told_until: datetime | None = None
 
     @classmethod
     def created(cls, binding_id: str, at: datetime) -> BindingRecord:
@@ -116,6 +103,7 @@ class Alert:
     reason: str | None = None
     exempted: bool = False
     exemption_reason: str | None = None
+    is_notice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +118,14 @@ class Comparison:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """The circumstances of a comparison. `confirmed` skips the second read: the verdict is not one of a single failed read.
-    `exemption` is that of the verdict compared."""
+    `exemption` is that of the verdict compared. `repointed` says that a consumer has just been pointed at the key."""
 
     now: datetime
     via: Via
     heard: tuple[Heard, ...] = ()
     confirmed: bool = False
     exemption: ExemptionOutcome = NOT_EXEMPT
+    repointed: bool = False
 
 
 def alert_id(binding_id: str, sequence: int) -> str:
@@ -149,7 +138,7 @@ def compare(last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
 
     The verdict's facts must not be older than the record's (the monitor discards those).
     """
-    grants = _grants(verdict)
+    grants = grants_of(verdict)
     if verdict.state is State.UNKNOWN and not at.confirmed and not _still_unknown(last):
         since = last.pending_unknown_since or verdict.read_at
         if verdict.read_at - since < CONFIRM_AFTER:
@@ -193,8 +182,9 @@ def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: 
         return _same(record, standing, verdict, at)
     before = standing.codes if standing else frozenset[str]()
     # Only what is new needs a cause: a change that fits an older finding did not bring the new one about
-    operations = fitting_operations(begun=verdict.codes - before, ended=before - verdict.codes)
-    vanished = _vanished(last, verdict)
+    begun = (verdict.codes - before) | ({"key-changed"} if at.repointed else set())
+    operations = fitting_operations(begun=begun, ended=before - verdict.codes)
+    vanished = vanished_grants(last.granted_by, verdict)
     explanation = explain(
         operations, at.heard, after=last.read_at, before=at.now, explained_until=last.explained_until, vanished=vanished
     )
@@ -203,7 +193,7 @@ def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: 
     now = Standing(
         state=verdict.state,
         codes=verdict.codes,
-        cause_key=_cause_key(verdict, explanation, vanished) if newly or standing is None else standing.cause_key,
+        cause_key=cause_key(verdict, explanation, vanished) if newly or standing is None else standing.cause_key,
         opened_at=at.now,
         after=last.read_at,
         lost_at=_lost_at(standing, verdict, explanation),
@@ -305,44 +295,3 @@ def _alert(
     )
     known = [t for t in (record.explained_until, explanation.occurred_at) if t is not None]
     return replace(record, sequence=sequence, explained_until=max(known, default=None)), alert
-
-
-def _grants(verdict: Verdict) -> frozenset[str]:
-    """Ids of the grants that count. Azure's role assignments have an id of their own wherever they stand, others one of their key
-    store only, so theirs carry the key store's."""
-    return frozenset(_grant_id(step, verdict).lower() for step in granting(verdict))
-
-
-def _grant_id(step: ProofStep, verdict: Verdict) -> str:
-    if step.kind == "role-assignment":
-        return step.id
-    store = step.scope if step.kind == "access-policy" else str(verdict.key_store.id) if verdict.key_store else ""
-    return f"{store}|{step.id}"
-
-
-def _vanished(last: BindingRecord, verdict: Verdict) -> frozenset[str] | None:
-    """The grants that counted before and do not now; None where none was known, or the findings are not about grants."""
-    if not last.granted_by or not verdict.codes & _OF_GRANTS:
-        return None
-    return last.granted_by - _grants(verdict)
-
-
-def _cause_key(verdict: Verdict, explanation: Explanation, vanished: frozenset[str] | None) -> str:
-    """The same for all alerts of one cause: one role assignment behind many bindings, or one right the monitor itself lost.
-
-    Findings of a lower level than the verdict's do not make another cause.
-    """
-    worst = [finding for finding in verdict.findings if finding.level is verdict.state]
-    if verdict.state is State.UNKNOWN:
-        cause = "unread|" + "|".join(sorted({_unread_cause(f) for f in worst}))
-    elif vanished:
-        cause = "grants|" + "|".join(sorted(vanished))
-    elif explanation.notice is not None:
-        cause = f"change|{explanation.notice.resource_id.key}|{explanation.notice.correlation_id or explanation.notice.event_id}"
-    else:
-        cause = f"found|{verdict.binding.target.uri.host}|" + "|".join(sorted({f.code for f in worst}))
-    return str(uuid5(_CAUSES, cause))
-
-
-def _unread_cause(found: Finding) -> str:
-    return f"{found.code}:{found.remediation}:{found.evidence.get('status')}"

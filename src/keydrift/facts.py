@@ -124,6 +124,14 @@ class KeyObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What an earlier sweep read of a key or secret, and when."""
+
+    read_at: datetime
+    read: Read[KeyObject]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionBlock:
     """One entry of a role definition's `permissions`: the data actions it gives less those it takes out again."""
 

@@ -76,7 +76,9 @@ class Inventory:
     """What was listed. `stores` maps a key store's host to its ARM id; `unread` names what could not be listed: then bindings
     may be missing, and the result is not complete. `hearsay` says that bindings may be missing although nothing is unread,
     since the source lags or leaves out in silence: such an inventory adds, it never takes away. `listed` are the normalised ids
-    of every resource that was seen, needing a key or not (None: the source does not tell)."""
+    of every resource that was seen, needing a key or not (None: the source does not tell). `unasked` are the normalised ids of
+    the Recovery Services vaults whose older encryption settings were not asked for this time (none where `legacy_read`), and
+    `lists` is how many lists ARM was asked for."""
 
     stores: Mapping[str, ResourceId] = field(default_factory=lambda: MappingProxyType({}))
     vaults: tuple[EncryptedVault, ...] = ()
@@ -85,6 +87,9 @@ class Inventory:
     unread: tuple[Unread, ...] = ()
     hearsay: bool = False
     listed: frozenset[str] | None = None
+    legacy_read: bool = True
+    unasked: frozenset[str] = frozenset()
+    lists: int = 0
 
 
 def discover(inventory: Inventory, backup_app_id: str) -> tuple[KeyBinding, ...]:

@@ -97,6 +97,14 @@ class ProtectedItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repointing:
+    """A consumer named another key (`previous`, without a version) until it was seen, `at`, to name this one."""
+
+    previous: KeyUri
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
     """The resource that needs the key, and what it says of it: the disks of one machine may pin several versions."""
 
@@ -106,6 +114,7 @@ class Consumer:
     encryption_state: str | None = None
     rotation_error: str | None = None
     protected_items: tuple[ProtectedItem, ...] = ()
+    repointed: Repointing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from logging import getLogger
 from typing import cast
+from uuid import UUID, uuid5
 
 from keydrift.actor import Heard
-from keydrift.declared import NOTHING_DECLARED, Declarations, declared_bindings, not_found
-from keydrift.document import unread_document
+from keydrift.discovery import Discovery
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
 from keydrift.events import NotOurs, Undecodable, decode
-from keydrift.facts import Absent, Unread
-from keydrift.inventory import discover
-from keydrift.key_uri import KeyUri
-from keydrift.model import ChangeNotice, KeyBinding, StoreObject
-from keydrift.ports import Clock, Consumers, RecheckQueue, StateConflictError
+from keydrift.model import ChangeNotice
+from keydrift.ports import Clock, RecheckQueue, StateConflictError
 from keydrift.recheck import Recheck
 from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
 from keydrift.row import stamp
 from keydrift.state import State
+from keydrift.sweep import Sweeper
 from keydrift.watchlist import may_need_key
 
 log = getLogger(__name__)
@@ -37,13 +35,12 @@ log = getLogger(__name__)
 ACTOR_GRACE = timedelta(seconds=15)
 # New protection is watched within a minute; a burst of it costs one inventory
 INVENTORY_GRACE = timedelta(seconds=30)
-# Resource Graph adds to the watchlist, only ARM's complete lists take away (architecture, "hearsay")
-COMPLETE_INVENTORY_INTERVAL = timedelta(hours=24)
 # An undecodable event asks for at most one sweep an interval
 UNDECODABLE_INTERVAL = timedelta(minutes=15)
 _TRIES = 3
 _PARALLEL_PUTS = 32
 _DEAD_LETTER_LIMIT = 20_000
+_SWEEPS = UUID("c2b0b6a4-5f1a-5f5e-8f67-9a8a5d0b7a31")
 
 
 class Monitor:
@@ -55,18 +52,14 @@ class Monitor:
         state: State,
         queue: RecheckQueue,
         reconciler: Reconciler,
-        consumers: Consumers,
-        hearsay: Consumers | None = None,
+        discovery: Discovery,
+        sweeper: Sweeper,
         clock: Clock,
-        backup_app_id: str,
         subscriptions: Sequence[str] = (),
-        declarations: Declarations = NOTHING_DECLARED,
     ) -> None:
         self._state, self._queue, self._reconciler = state, queue, reconciler
-        self._consumers, self._hearsay, self._clock = consumers, hearsay, clock
-        self._backup_app_id, self._subscriptions = backup_app_id, tuple(subscriptions)
-        self._declarations = declarations
-        self._inventory_turn = asyncio.Lock()
+        self._discovery, self._sweeper, self._clock = discovery, sweeper, clock
+        self._subscriptions = tuple(subscriptions)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def receive(self, payload: str) -> None:
@@ -89,17 +82,29 @@ class Monitor:
         if not hosts:
             await self._ask_for_inventory(notice, now)
             return
-        consumers = watchlist.concerns_consumer(notice)
+        consumers = watchlist.consumers_of(notice)
         delay = timedelta() if notice.actor is not None else ACTOR_GRACE
         for host in hosts:
             await self._state.hear(host, Heard(notice=notice, received_at=now))
-        await self._ask(hosts, Recheck(host="", noticed_at=now, via=Via.EVENT, consumers=consumers), delay)
+        recheck = Recheck(
+            host="", noticed_at=now, via=Via.EVENT, consumers=bool(consumers), subscriptions=tuple(sorted(consumers))
+        )
+        await self._ask(hosts, recheck, delay)
 
     async def _ask_for_inventory(self, notice: ChangeNotice, now: datetime) -> None:
-        """A consumer that nobody watches may need a key from now on: take the inventory soon, once for a burst of such events."""
-        due = now + INVENTORY_GRACE
-        if may_need_key(notice.resource_id) and await self._state.claim("inventory asked for", now, INVENTORY_GRACE):
-            await self._ask([""], Recheck(host="", noticed_at=due, via=Via.EVENT, consumers=True), INVENTORY_GRACE)
+        """A consumer that nobody watches may need a key from now on: take its subscription's inventory soon, once for a burst."""
+        subscription = notice.resource_id.subscription_id
+        if subscription is None or not may_need_key(notice.resource_id) or not self._is_watched(subscription):
+            return
+        await self._state.hear("", Heard(notice=notice, received_at=now))
+        if await self._state.claim(f"inventory asked for {subscription}", now, INVENTORY_GRACE):
+            asked = Recheck(
+                host="", noticed_at=now + INVENTORY_GRACE, via=Via.EVENT, consumers=True, subscriptions=(subscription,)
+            )
+            await self._ask([""], asked, INVENTORY_GRACE)
+
+    def _is_watched(self, subscription: str) -> bool:
+        return not self._subscriptions or subscription in {each.lower() for each in self._subscriptions}
 
     async def _undecodable(self, undecodable: Undecodable, payload: str) -> None:
         now = self._clock.now()
@@ -156,54 +161,32 @@ class Monitor:
 
     async def _refresh(self, recheck: Recheck) -> None:
         """Read the inventory again unless that was done since the notice."""
-        async with self._inventory_turn:
-            last = await self._state.mark("inventory")
-            if last is not None and last >= recheck.noticed_at:
-                return
-            elsewhere = await self._take_inventory(self._consumers) - {recheck.host}
-        # The consumer may need a key of another key store now, which nobody has asked for yet
-        await self._ask(sorted(elsewhere), Recheck(host="", noticed_at=self._clock.now(), via=recheck.via), timedelta())
+        if recheck.subscriptions:
+            changed = await self._discovery.refresh(recheck.subscriptions, recheck.noticed_at)
+        else:
+            changed = (await self._discovery.take()).hosts
+        elsewhere = changed - {recheck.host}
+        # The consumer may need a key of another key store now, which nobody has asked for yet, nor been told who changed it
+        now = self._clock.now()
+        heard = await self._state.heard(recheck.host, now)
+        for host in elsewhere:
+            for each in heard:
+                await self._state.hear(host, each)
+        await self._ask(sorted(elsewhere), Recheck(host="", noticed_at=now, via=recheck.via), timedelta())
 
     async def sweep(self) -> None:
-        """Refresh the inventory, then ask for a recheck of every watched key store."""
+        """Refresh the inventory, then reconcile every watched key store."""
         started = self._clock.now()
-        async with self._inventory_turn:
-            await self._take_inventory(await self._source(started))
-        hosts = (await self._state.watchlist()).hosts
-        log.info("sweep", extra={"key_stores": len(hosts)})
-        await self._ask(hosts, Recheck(host="", noticed_at=started, via=Via.SWEEP), timedelta())
-
-    async def _source(self, now: datetime) -> Consumers:
-        """What a sweep reads the inventory from: hearsay where there is any, once a day complete lists, which alone remove."""
-        if self._hearsay is None or await self._state.claim("complete inventory", now, COMPLETE_INVENTORY_INTERVAL):
-            return self._consumers
-        return self._hearsay
-
-    async def _take_inventory(self, source: Consumers) -> frozenset[str]:
-        """Bring the watchlist up to what the tenant shows; returns the hosts of key stores whose bindings are new or changed."""
-        started = self._clock.now()
-        # Before the inventory: what somebody else adds while it is read is not missing in it
-        watchlist = await self._state.watchlist()
-        subscriptions, unread = await visible(self._consumers, self._subscriptions)
-        inventory = await source.read(subscriptions)
-        unread = (*unread, *inventory.unread)
-        for each in unread:
-            log.warning("the inventory is incomplete", extra={"source": each.source, "status": each.status})
-        discovered = discover(inventory, self._backup_app_id)
-        found = {b.id: b for b in declared_bindings(self._declarations, discovered, inventory, self._backup_app_id)}
-        # Apart from what is unread: a slip in the watchlist file makes no inventory incomplete, so that others are still retired
-        dangling = not_found(self._declarations, (*watchlist.bindings.values(), *found.values()), inventory)
-        for each in dangling:
-            log.warning("the watchlist names what cannot be seen", extra={"source": each.source, "repair": each.repair})
-        if unread or inventory.hearsay:
-            found = {b.id: _grown(watchlist.bindings.get(b.id), b) for b in found.values()}
-        missing = [] if inventory.hearsay else [b for b in watchlist.bindings.values() if b.id not in found]
-        gone = [b for b in missing if proven_gone(b, subscriptions, unread)]
-        changed = [b for b in found.values() if watchlist.bindings.get(b.id) != b]
-        await self._reconciler.retire(gone)
-        await self._state.watch(changed, [b.id for b in gone])
-        await self._state.set_mark("inventory", started, {"unread": [unread_document(each) for each in (*unread, *dangling)]})
-        return frozenset(host for binding in changed for host in binding.hosts)
+        doubted = (await self._discovery.take()).doubted
+        if doubted:
+            # Hearsay says that a consumer names another key there: ARM's word counts
+            asked = Recheck(host="", noticed_at=started, via=Via.SWEEP, consumers=True, subscriptions=tuple(sorted(doubted)))
+            await self._ask([""], asked, timedelta())
+        swept = await self._sweeper.sweep(started, sweep_id := str(uuid5(_SWEEPS, started.isoformat())))
+        await self._state.set_mark(
+            "sweep", self._clock.now(), {"sweep": sweep_id, "settled": swept.settled, "asked": swept.asked}
+        )
+        log.info("sweep", extra={"settled": swept.settled, "asked": swept.asked})
 
     async def deliver(self) -> None:
         """Send what is recorded and not yet delivered, for as long as it takes."""
@@ -236,46 +219,3 @@ class Monitor:
         inventory = await self._state.mark_body("inventory")
         unread = cast("list[object]", (inventory or {}).get("unread") or [])
         return {"schema_version": "1", "generated_at": stamp(self._clock.now()), "bindings": documents, "unread": unread}
-
-
-async def visible(consumers: Consumers, wanted: Sequence[str]) -> tuple[tuple[str, ...], tuple[Unread, ...]]:
-    """The subscriptions to read: those asked for, else all that can be seen; and the read of them if it failed."""
-    if wanted:
-        return tuple(wanted), ()
-    read = await consumers.subscriptions()
-    match read:
-        case Unread():
-            return (), (read,)
-        case Absent(what=what):
-            return (), (Unread(source=what, status=404, code="NotFound", repair="Reader on a subscription"),)
-        case _:
-            return read, ()
-
-
-def proven_gone(binding: KeyBinding, subscriptions: Sequence[str], unread: Sequence[Unread]) -> bool:
-    """Whether complete ARM lists of every subscription that held a consumer show none any more.
-
-    A monitor that lost a right sees fewer rows without an error, so a subscription that is no longer listed proves nothing.
-    """
-    covered = {each.lower() for each in subscriptions}
-    ids = [c.id for c in binding.consumers] + [i.id for c in binding.consumers for i in c.protected_items]
-    return not unread and all(each.subscription_id in covered for each in ids)
-
-
-def _grown(known: KeyBinding | None, found: KeyBinding) -> KeyBinding:
-    """The binding with the consumers of both and the key stores that either knows: what is incomplete adds and never removes."""
-    if known is None:
-        return found
-    consumers = {c.id: c for c in (*known.consumers, *found.consumers)}
-    placed = {each.uri: each.store_id for each in known.objects}
-    secrets = {s.uri: _placed(s, placed) for s in (*known.secrets, *found.secrets)}
-    return replace(
-        found,
-        target=_placed(found.target, placed),
-        consumers=tuple(consumers.values()),
-        secrets=tuple(secrets.values()),
-    )
-
-
-def _placed(found: StoreObject, known: Mapping[KeyUri, ResourceId | None]) -> StoreObject:
-    return found if found.store_id else replace(found, store_id=known.get(found.uri))

@@ -227,8 +227,11 @@ class Consumers(Protocol):
         """Return the ids of the subscriptions below a management group, at any depth."""
         ...
 
-    async def read(self, subscriptions: Sequence[str]) -> Inventory:
-        """Return everything in these subscriptions that may need a key; what could not be listed stands in its `unread`."""
+    async def read(self, subscriptions: Sequence[str], *, legacy: bool = True) -> Inventory:
+        """Return everything in these subscriptions that may need a key; what could not be listed stands in its `unread`.
+
+        `legacy` asks for the older encryption settings of each Recovery Services vault that shows no key, one read a vault.
+        """
         ...
 
 
@@ -236,9 +239,9 @@ class DeliveryError(Exception):
     """Rows were not accepted; the message is one line that says what to do. Nothing is lost: they are sent again."""
 
 
-class AlertSink(Protocol):
-    """Where alerts go."""
+class RowSink(Protocol):
+    """Where rows of one of the product's tables go."""
 
     async def send(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Deliver rows of `KeyDriftAlerts_CL`, in order. Raises `DeliveryError` where any of them was not accepted."""
+        """Deliver rows, in order. Raises `DeliveryError` where any of them was not accepted."""
         ...

@@ -14,19 +14,22 @@ from keydrift.errors import DecodeError
 class Recheck:
     """One key store, by host. Facts read after `noticed_at` answer it: for a notice its receipt, for a delayed one its due time.
 
-    `consumers` asks for the inventory to be read again first, because a consumer or its identity changed; with an empty host that
-    is all that is asked.
+    `consumers` asks for the inventory to be read again first, because a consumer or its identity changed, that of `subscriptions`
+    or, where none is named, all of it; with an empty host that is all that is asked. `sweep` is the id of the sweep that asks.
     """
 
     host: str
     noticed_at: datetime
     via: Via
     consumers: bool = False
+    subscriptions: tuple[str, ...] = ()
+    sweep: str = ""
 
     def body(self) -> str:
         """The queue message."""
         fields = {"host": self.host, "noticedAt": self.noticed_at.isoformat(), "via": str(self.via), "consumers": self.consumers}
-        return json.dumps({"v": 1, **fields})
+        more = {"subscriptions": list(self.subscriptions), "sweep": self.sweep}
+        return json.dumps({"v": 1, **fields, **{name: value for name, value in more.items() if value}})
 
     @classmethod
     def parse(cls, body: str) -> Recheck:
@@ -35,8 +38,9 @@ class Recheck:
             document = json.loads(body)
             host, noticed = document["host"], datetime.fromisoformat(document["noticedAt"])
             via, consumers = Via(document["via"]), document["consumers"] is True
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            subscriptions, sweep = tuple(map(str, document.get("subscriptions", ()))), str(document.get("sweep", ""))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DecodeError("$", "expected a recheck message (host, noticedAt, via, consumers)") from error
         if noticed.tzinfo is None or not isinstance(host, str):
             raise DecodeError("$.noticedAt", "expected a host and a time with an offset")
-        return cls(host=host, noticed_at=noticed, via=via, consumers=consumers)
+        return cls(host=host, noticed_at=noticed, via=via, consumers=consumers, subscriptions=subscriptions, sweep=sweep)

@@ -14,16 +14,18 @@ from logging import getLogger
 
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
+from keydrift.bulk.lists import Spread
 from keydrift.collect import Collector, Known
-from keydrift.declared import NOTHING_DECLARED, Declarations, exempted
+from keydrift.declared import NOTHING_DECLARED, Declarations, ExemptionOutcome, exempted
 from keydrift.document import verdict_document
-from keydrift.drift import BindingRecord, Comparison, Moment, Via, compare, retire
-from keydrift.facts import Facts, KeyObject, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
+from keydrift.drift import Alert, BindingRecord, Moment, Via, compare, retire
+from keydrift.facts import Absent, Earlier, Facts, KeyObject, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
 from keydrift.key_uri import KeyUri
 from keydrift.model import Finding, KeyBinding, State, Verdict
-from keydrift.ports import AlertSink, Clock, DeliveryError, RecheckQueue, StateConflictError
+from keydrift.ports import Clock, DeliveryError, RecheckQueue, RowSink, StateConflictError
 from keydrift.recheck import Recheck
-from keydrift.row import alert_row
+from keydrift.repointing import tell_repointing
+from keydrift.row import alert_row, posture_row
 from keydrift.state import PendingAlert, Remembered, StoreRecord
 from keydrift.state import State as Memory
 
@@ -49,14 +51,41 @@ class Policy:
     declarations: Declarations = NOTHING_DECLARED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """One verdict beside what was remembered: the record to keep, and the alerts that it causes, in order."""
+
+    verdict: Verdict
+    remembered: Remembered | None
+    record: BindingRecord
+    exemption: ExemptionOutcome
+    alerts: tuple[Alert, ...] = ()
+    awaits_second_read: bool = False
+    outdated: bool = False
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything came of it that a single read in bulk should not settle."""
+        pending = self.remembered is not None and self.remembered.record.pending_unknown_since is not None
+        return bool(self.alerts) or self.awaits_second_read or pending
+
+
 class Reconciler:
-    """Brings the records of one key store's bindings up to what Azure says now."""
+    """Brings the records of one key store's bindings up to what Azure says now. `posture` takes the last proofs of sweeps."""
 
     def __init__(
-        self, *, memory: Memory, queue: RecheckQueue, collector: Collector, sink: AlertSink, clock: Clock, policy: Policy
+        self,
+        *,
+        memory: Memory,
+        queue: RecheckQueue,
+        collector: Collector,
+        sink: RowSink,
+        clock: Clock,
+        policy: Policy,
+        posture: RowSink | None = None,
     ) -> None:
         self._memory, self._queue, self._collector = memory, queue, collector
-        self._sink, self._clock, self._policy = sink, clock, policy
+        self._sink, self._clock, self._policy, self._posture = sink, clock, policy, posture
 
     async def reconcile(self, recheck: Recheck) -> None:
         """Answer a recheck. Raises StateConflictError where another worker was faster: then it has to be done again."""
@@ -67,29 +96,73 @@ class Reconciler:
         bindings = (await self._memory.watchlist()).at(recheck.host)
         if not bindings:
             return
-        counting = recheck.via is not Via.EVENT and _count_is_due(store, self._clock.now())
+        counting = recheck.via is not Via.EVENT and count_is_due(store, self._clock.now())
         facts = await self._collector.collect(bindings, await self._known(store, bindings, counting=counting))
         now = self._clock.now()
-        horizon = Horizon(now=now, key_expiry=self._policy.key_expiry, grant_expiry=self._policy.grant_expiry)
-        verdicts = [decide(binding, facts, horizon) for binding in bindings]
+        verdicts = self._decided(bindings, facts, now)
         if (await self._memory.store(recheck.host)).etag != store.etag:
             raise StateConflictError(f"`{recheck.host}` was read and recorded by another worker meanwhile")
         moment = Moment(now=now, via=recheck.via, heard=await self._memory.heard(recheck.host, now))
-        outcomes: list[Comparison] = []
+        kept: list[_Judged] = []
         try:
             for verdict in verdicts:
-                outcomes.append(await self._record(verdict, moment, store.read_at))  # noqa: PERF401  # kept where a later one fails
-            await self._follow_up(recheck, outcomes, now)
-            await self._memory.put_store(_advanced(store, facts, counted=counting))
+                judged = self._judged(verdict, moment, await self._memory.remembered(verdict.binding.id), store.read_at)
+                await self._keep(judged)
+                kept.append(judged)
+            await self._follow_up(recheck, kept, now)
+            objects = _objects(store, facts, None, facts.read_at) if store.objects else {}
+            await self._memory.put_store(_advanced(store, facts, counted=counting, objects=objects))
         finally:
             # Also where another worker was faster: the next try finds these alerts recorded, and would leave them to the timer
-            await self.deliver_for(o.record.binding_id for o in outcomes if o.alert is not None)
+            await self.deliver_for(each.record.binding_id for each in kept if each.alerts)
+        if recheck.sweep:
+            await self.send_posture(self._posture_rows(kept, recheck.sweep, now))
+
+    async def absorb(
+        self,
+        store: StoreRecord,
+        bindings: Sequence[KeyBinding],
+        facts: Facts,
+        *,
+        counted: bool,
+        spread: Spread | None,
+        sweep: str,
+    ) -> tuple[dict[str, object], ...] | None:
+        """Take facts that a sweep read in bulk since `store` was read from state; returns the posture rows.
+
+        None where they differ from what is recorded: a difference is confirmed by a fresh read of that key store alone, since a
+        list shows what the monitor may see and not why it may not see the rest (architecture, "monotonic reads").
+        """
+        if (await self._memory.store(store.host)).etag != store.etag:
+            return ()  # an event's recheck was faster, and has recorded newer facts
+        now = self._clock.now()
+        remembered = [await self._memory.remembered(each.id) for each in bindings]
+        open_ones = any(each is not None and each.record.standing is not None for each in remembered)
+        moment = Moment(now=now, via=Via.SWEEP, heard=await self._memory.heard(store.host, now) if open_ones else ())
+        judged = [
+            self._judged(verdict, moment, known, store.read_at)
+            for verdict, known in zip(self._decided(bindings, facts, now), remembered, strict=True)
+        ]
+        if any(each.is_news for each in judged):
+            return None
+        try:
+            for each in judged:
+                await self._keep(each)
+            objects = _objects(store, facts, spread.turn, now) if spread else {}
+            await self._memory.put_store(_advanced(store, facts, counted=counted, objects=objects))
+        except StateConflictError:
+            return ()
+        return self._posture_rows(judged, sweep, now)
+
+    def _decided(self, bindings: Sequence[KeyBinding], facts: Facts, now: datetime) -> list[Verdict]:
+        horizon = Horizon(now=now, key_expiry=self._policy.key_expiry, grant_expiry=self._policy.grant_expiry)
+        return [decide(binding, facts, horizon) for binding in bindings]
 
     async def _known(self, store: StoreRecord, bindings: Sequence[KeyBinding], *, counting: bool) -> Known:
-        counts = _counts(store)
+        counts = counts_of(store)
         # A key in another store than its secret is counted with that store: what was counted there stands here too
         for host in sorted({binding.target.uri.host for binding in bindings} - {store.host}):
-            counts |= _counts(await self._memory.store(host))
+            counts |= counts_of(await self._memory.store(host))
         return Known(
             object_ids=store.object_ids,
             answered=frozenset({store.host}) if store.answered else frozenset(),
@@ -99,27 +172,59 @@ class Reconciler:
             version_counts=counts,
         )
 
-    async def _record(self, verdict: Verdict, moment: Moment, previous_read: datetime | None) -> Comparison:
-        remembered = await self._memory.remembered(verdict.binding.id)
-        last = remembered.record if remembered else BindingRecord.created(verdict.binding.id, moment.now)
+    def _judged(self, verdict: Verdict, at: Moment, remembered: Remembered | None, previous_read: datetime | None) -> _Judged:
+        last = remembered.record if remembered else BindingRecord.created(verdict.binding.id, at.now)
+        exemptions = self._policy.declarations.exemptions
+        exemption = exempted(verdict, exemptions, at.now)
         if last.read_at is not None and verdict.read_at < last.read_at:
-            return Comparison(record=last)
+            return _Judged(verdict=verdict, remembered=remembered, record=last, exemption=exemption, outdated=True)
         reads = [read for read in (last.read_at, previous_read if remembered else None) if read is not None]
-        exemption = exempted(verdict, self._policy.declarations.exemptions, moment.now)
-        outcome = compare(replace(last, read_at=max(reads, default=None)), verdict, replace(moment, exemption=exemption))
-        posture = verdict_document(verdict, exemption)
-        if remembered is None or not _unchanged(remembered, outcome, posture, verdict.binding):
-            kept = Remembered(record=outcome.record, posture=posture, etag=remembered.etag if remembered else None)
-            await self._memory.record(kept, alert_row(outcome.alert, self._policy.tenant_id) if outcome.alert else None)
-        return outcome
+        told, notice = tell_repointing(replace(last, read_at=max(reads, default=None)), verdict, at)
+        outcome = compare(told, verdict, replace(at, exemption=exemption, repointed=notice is not None))
+        record, alerts = outcome.record, [outcome.alert] if outcome.alert else []
+        if notice is not None:
+            # The exemption of the notice is its own: that of the verdict is about the findings of the new key
+            own = exempted(replace(notice.verdict, state=State.AT_RISK, findings=notice.verdict.findings[:1]), exemptions, at.now)
+            alerts.insert(0, replace(notice, exempted=own.exempted, exemption_reason=own.note))
+            explained = [t for t in (record.explained_until, notice.explanation.occurred_at) if t is not None]
+            record = replace(record, explained_until=max(explained, default=None))
+        return _Judged(
+            verdict=verdict,
+            remembered=remembered,
+            record=record,
+            exemption=exemption,
+            alerts=tuple(alerts),
+            awaits_second_read=outcome.awaits_second_read,
+        )
 
-    async def _follow_up(self, recheck: Recheck, outcomes: Sequence[Comparison], now: datetime) -> None:
+    async def _keep(self, judged: _Judged) -> None:
+        if judged.outdated:
+            return
+        remembered, posture = judged.remembered, verdict_document(judged.verdict, judged.exemption)
+        if remembered is None or not _unchanged(remembered, judged, posture):
+            kept = Remembered(record=judged.record, posture=posture, etag=remembered.etag if remembered else None)
+            await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in judged.alerts])
+
+    def _posture_rows(self, judged: Iterable[_Judged], sweep: str, now: datetime) -> tuple[dict[str, object], ...]:
+        shown = [each for each in judged if not each.outdated]
+        return tuple(posture_row(each.verdict, each.exemption, sweep, now, self._policy.tenant_id) for each in shown)
+
+    async def send_posture(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Send the last proofs. What is not accepted is not sent again: the next sweep's rows take its place."""
+        if not rows or self._posture is None:
+            return
+        try:
+            await self._posture.send(rows)
+        except DeliveryError as error:
+            log.warning("posture rows were not accepted", extra={"rows": len(rows), "reason": str(error)})
+
+    async def _follow_up(self, recheck: Recheck, judged: Sequence[_Judged], now: datetime) -> None:
         due: list[tuple[timedelta, Via]] = []
         if recheck.via is Via.EVENT:
             due.append((SETTLE_AFTER, Via.SETTLE))
-        if any(outcome.alert is not None for outcome in outcomes):
+        if any(each.alerts for each in judged):
             due.append((CONFIRM_DRIFT_AFTER, Via.SETTLE))
-        if any(outcome.awaits_second_read for outcome in outcomes):
+        if any(each.awaits_second_read for each in judged):
             due.append((SECOND_READ_AFTER, recheck.via))
         for delay, via in due:
             later = Recheck(host=recheck.host, noticed_at=now + delay, via=via)
@@ -136,11 +241,11 @@ class Reconciler:
             remediation="look at the function app's log for the error; the sweep tries again",
         )
         moment = Moment(now=now, via=Via.SWEEP, confirmed=True)
-        outcomes: list[Comparison] = []
-        for binding in (await self._memory.watchlist()).at(host):
+        bindings = (await self._memory.watchlist()).at(host)
+        for binding in bindings:
             verdict = Verdict(binding=binding, state=State.UNKNOWN, read_at=now, findings=(found,))
-            outcomes.append(await self._record(verdict, moment, None))
-        await self.deliver_for(o.record.binding_id for o in outcomes if o.alert is not None)
+            await self._keep(self._judged(verdict, moment, await self._memory.remembered(binding.id), None))
+        await self.deliver_for(binding.id for binding in bindings)
 
     async def retire(self, bindings: Iterable[KeyBinding]) -> None:
         """Resolve what is open for bindings that nothing needs any more."""
@@ -153,7 +258,7 @@ class Reconciler:
             outcome = retire(remembered.record, verdict, Moment(now=now, via=Via.SWEEP))
             if outcome.alert is not None:
                 kept = Remembered(record=outcome.record, posture=None, etag=remembered.etag)
-                await self._memory.record(kept, alert_row(outcome.alert, self._policy.tenant_id))
+                await self._memory.record(kept, [alert_row(outcome.alert, self._policy.tenant_id)])
                 await self.deliver_for([binding.id])
 
     async def deliver_for(self, binding_ids: Iterable[str]) -> None:
@@ -173,23 +278,24 @@ class Reconciler:
         await self._memory.delivered(pending)
 
 
-def _count_is_due(store: StoreRecord, now: datetime) -> bool:
+def count_is_due(store: StoreRecord, now: datetime) -> bool:
     """Whether to count the versions of the store's keys; an event's recheck never does, so that it stays as cheap as it is."""
     return store.versions_counted_at is None or now - store.versions_counted_at >= COUNT_VERSIONS_EVERY
 
 
-def _counts(store: StoreRecord) -> dict[KeyUri, int]:
+def counts_of(store: StoreRecord) -> dict[KeyUri, int]:
+    """The last counts of the versions of a key store's keys."""
     return {KeyUri(store.host, "keys", name): count for name, count in store.version_counts.items()}
 
 
 def _counted(store: StoreRecord, facts: StoreFacts) -> Mapping[str, int]:
     """The last count of each key that is still watched; a key that is gone, and may come back as another, has none."""
-    counts = dict(_counts(store))
+    counts = dict(counts_of(store))
     counts |= {uri: each.versions for uri, each in facts.objects.items() if isinstance(each, KeyObject) and each.versions}
     return {uri.name: count for uri, count in counts.items() if isinstance(facts.objects.get(uri), KeyObject | Unread)}
 
 
-def _advanced(store: StoreRecord, facts: Facts, *, counted: bool) -> StoreRecord:
+def _advanced(store: StoreRecord, facts: Facts, *, counted: bool, objects: Mapping[KeyUri, Earlier]) -> StoreRecord:
     """The key store's record after these facts."""
     mine = facts.stores.get(store.host)
     apps = {ref: p.object_id for ref, p in facts.principals.items() if isinstance(p, Principal) and not ref.startswith("/")}
@@ -201,13 +307,25 @@ def _advanced(store: StoreRecord, facts: Facts, *, counted: bool) -> StoreRecord
         answered=store.answered or (mine is not None and isinstance(mine.store, KeyVault | ManagedHsm)),
         versions_counted_at=facts.read_at if counted else store.versions_counted_at,
         version_counts=_counted(store, mine) if mine else store.version_counts,
+        objects=objects,
     )
 
 
-def _unchanged(remembered: Remembered, outcome: Comparison, posture: dict[str, object], binding: KeyBinding) -> bool:
+def _objects(store: StoreRecord, facts: Facts, turn: frozenset[KeyUri] | None, read_at: datetime) -> dict[KeyUri, Earlier]:
+    """The keys and secrets as known now, where they are read in turns (None: all of them were); the others keep their time."""
+    read = facts.stores[store.host].objects if store.host in facts.stores else {}
+    fresh = {uri for uri in read if turn is None or uri.versionless in turn}
+    return {
+        uri: Earlier(read_at=read_at, read=each) if uri in fresh else store.objects[uri]
+        for uri, each in read.items()
+        if isinstance(each, KeyObject | Absent) and (uri in fresh or uri in store.objects)
+    }
+
+
+def _unchanged(remembered: Remembered, judged: _Judged, posture: dict[str, object]) -> bool:
     """Whether nothing but the time of the read differs. A binding of several key stores is always written: its own `read_at` is
     what keeps an older read of one store from overwriting a newer one of another."""
-    if outcome.alert is not None or len(binding.hosts) > 1:
+    if judged.alerts or len(judged.verdict.binding.hosts) > 1:
         return False
-    same = replace(outcome.record, read_at=None) == replace(remembered.record, read_at=None)
+    same = replace(judged.record, read_at=None) == replace(remembered.record, read_at=None)
     return same and {**posture, "read_at": None} == {**(remembered.posture or {}), "read_at": None}

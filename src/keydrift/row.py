@@ -27,7 +27,7 @@ def finding_document(finding: Finding) -> dict[str, object]:
     """A finding as it stands in rows and in scan output."""
     return {
         "code": finding.code,
-        "level": str(finding.level),
+        "level": "notice" if CODES[finding.code].notice else str(finding.level),
         "summary": finding.summary,
         "evidence": {k: list(v) if isinstance(v, tuple) else v for k, v in finding.evidence.items()},
         "remediation": finding.remediation,
@@ -69,7 +69,7 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
         "AlertId": alert.id,
         "SchemaVersion": SCHEMA_VERSION,
         "Kind": str(alert.kind),
-        "Severity": severity_of(State.HELD if alert.kind is Kind.RESOLVED else verdict.state, verdict.findings),
+        "Severity": _severity(alert),
         "Verdict": str(verdict.state),
         "PreviousVerdict": str(alert.previous),
         "Sequence": alert.sequence,
@@ -152,6 +152,12 @@ def _verdict_columns(verdict: Verdict) -> Mapping[str, object]:
         "ProtectedItems": [str(item.id) for item in items][:CAPPED_AT],
         "LastRecoveryPointAt": stamp(max(backups, default=None)),
     }
+
+
+def _severity(alert: Alert) -> str:
+    if alert.is_notice:
+        return "Medium"  # whatever the verdict (catalogue, `key-changed`): a loss has an alert of its own
+    return severity_of(State.HELD if alert.kind is Kind.RESOLVED else alert.verdict.state, alert.verdict.findings)
 
 
 def _title(alert: Alert) -> str:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
 
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
 from keydrift.collect import Known
 from keydrift.declared import NOT_EXEMPT, ExemptionOutcome, declared_bindings, exempted, not_found
-from keydrift.facts import Facts, Unread
+from keydrift.discovery import visible
+from keydrift.facts import Unread
 from keydrift.inventory import discover
-from keydrift.model import KeyBinding, State, Verdict
-from keydrift.monitor import visible
+from keydrift.model import State, Verdict
 from keydrift.ports import Clock, Consumers
 from keydrift.reconcile import Policy
-
-type Progress = Callable[[str, int, int], None]
-
-
-class AllStores(Protocol):
-    """Reads the facts of many key stores at once (`bulk.collector.BulkCollector`)."""
-
-    def collect_all(
-        self, bindings: Sequence[KeyBinding], known: Known, *, progress: Progress | None = None
-    ) -> AsyncGenerator[tuple[str, Facts]]:
-        """Yield each key store's host with its facts. Never raises for a failed read."""
-        ...
+from keydrift.sweep import AllStores, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ class Settings:
     table: str = "keydrift"
     recheck_queue: str = DEFAULT_QUEUE
     subscriptions: tuple[str, ...] = ()
-    inventory: str = "arm"
+    inventory: str = "auto"
+    sweep_key_reads: int = 5000
     tenant_id: str | None = None
     backup_app_id: str | None = None
     backup_object_id: str | None = None
@@ -64,6 +65,7 @@ class Settings:
                 part.strip().lower() for part in read.text("KEYDRIFT_SUBSCRIPTIONS", "").split(",") if part.strip()
             ),
             inventory=read.checked("KEYDRIFT_INVENTORY", default.inventory, _inventory),
+            sweep_key_reads=read.number("KEYDRIFT_SWEEP_KEY_READS", default.sweep_key_reads, least=1, most=100_000),
             tenant_id=read.guid("KEYDRIFT_TENANT_ID"),
             backup_app_id=read.guid("KEYDRIFT_BACKUP_APP_ID"),
             backup_object_id=read.guid("KEYDRIFT_BACKUP_OBJECT_ID"),
@@ -115,14 +117,18 @@ class _Reader:
             self.wrong.append(f"`{name}` is `{value}`: expected a GUID")
             return None
 
-    def days(self, name: str, default: timedelta) -> timedelta:
+    def number(self, name: str, default: int, *, least: int = 0, most: int, of: str = "") -> int:
         value = self.maybe(name)
         if value is None:
             return default
-        if not value.isascii() or not value.isdigit() or int(value) > 3650:
-            self.wrong.append(f"`{name}` is `{value}`: expected a whole number of days, at most 3650")
+        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+            bounds = f"at most {most}" if least == 0 else f"from {least} to {most}"
+            self.wrong.append(f"`{name}` is `{value}`: expected a whole number{of}, {bounds}")
             return default
-        return timedelta(days=int(value))
+        return int(value)
+
+    def days(self, name: str, default: timedelta) -> timedelta:
+        return timedelta(days=self.number(name, default.days, most=3650, of=" of days"))
 
 
 def _state(value: str) -> str | None:
@@ -135,7 +141,7 @@ def _state(value: str) -> str | None:
 
 
 def _inventory(value: str) -> str | None:
-    return None if value in ("arm", "resource-graph") else "expected `arm` or `resource-graph`"
+    return None if value in ("auto", "arm", "resource-graph") else "expected `auto`, `arm` or `resource-graph`"
 
 
 def _https(value: str) -> str | None:

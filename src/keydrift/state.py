@@ -20,10 +20,21 @@ from typing import cast
 from uuid import uuid4
 
 from keydrift.actor import Heard
-from keydrift.document import binding_document, binding_from, heard_document, heard_from, record_document, record_from
 from keydrift.drift import BindingRecord
+from keydrift.facts import Earlier
+from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding
 from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
+from keydrift.stored import (
+    binding_document,
+    binding_from,
+    earlier_document,
+    earlier_from,
+    heard_document,
+    heard_from,
+    record_document,
+    record_from,
+)
 from keydrift.watchlist import Watchlist
 
 NOTICES_KEPT = timedelta(minutes=30)
@@ -36,7 +47,8 @@ class StoreRecord:
 
     `object_ids` maps app ids to object ids as the directory showed them; `role_definitions` are the guids weighed last;
     `answered` whether the store itself was ever read. `version_counts` are the last counts of keys' versions by the key's name,
-    made at `versions_counted_at` (or asked for then, in vain).
+    made at `versions_counted_at` (or asked for then, in vain). `objects` are the keys and secrets as read last, where a sweep
+    reads only some of them at a time.
     """
 
     host: str
@@ -46,6 +58,7 @@ class StoreRecord:
     answered: bool = False
     versions_counted_at: datetime | None = None
     version_counts: Mapping[str, int] = field(default_factory=dict)
+    objects: Mapping[KeyUri, Earlier] = field(default_factory=dict)
     etag: str | None = None
 
 
@@ -122,6 +135,7 @@ class State:
             "answered": record.answered,
             "versionsCountedAt": record.versions_counted_at.isoformat() if record.versions_counted_at else None,
             "versionCounts": dict(record.version_counts),
+            "objects": [earlier_document(uri, each) for uri, each in record.objects.items()],
         }
         await self._put("stores", record.host, body, record.etag)
         known = self._watchlist
@@ -155,8 +169,8 @@ class State:
             etag=found.etag,
         )
 
-    async def record(self, remembered: Remembered, row: Mapping[str, object] | None) -> None:
-        """Keep a binding's record and the alert that it causes in one atomic write. Raises StateConflictError.
+    async def record(self, remembered: Remembered, rows: Sequence[Mapping[str, object]]) -> None:
+        """Keep a binding's record and the alerts that it causes in one atomic write. Raises StateConflictError.
 
         INVARIANT (nothing is lost): the mark that says where to look for the alert is written first.
         """
@@ -164,10 +178,10 @@ class State:
         partition = f"binding/{record.binding_id}"
         body = {"record": record_document(record), "posture": remembered.posture}
         operations = [Write(entity=Entity(partition=partition, row="record", body=body, etag=remembered.etag))]
-        if row is not None:
-            await self._put("undelivered", record.binding_id, {"bindingId": record.binding_id, "since": row["DetectedAt"]}, "*")
-            alert = Entity(partition=partition, row=f"{_ALERT}{record.sequence:014d}", body=row)
-            operations.append(Write(entity=alert))
+        if rows:
+            since = rows[0]["DetectedAt"]
+            await self._put("undelivered", record.binding_id, {"bindingId": record.binding_id, "since": since}, "*")
+        operations += [Write(entity=Entity(partition=partition, row=f"{_ALERT}{row['Sequence']:014d}", body=row)) for row in rows]
         await self._entities.transact(operations)
 
     async def undelivered(self) -> Sequence[PendingAlert]:
@@ -254,5 +268,6 @@ def _store_from(entity: Entity) -> StoreRecord:
         answered=body.get("answered") is True,
         versions_counted_at=datetime.fromisoformat(counted_at) if isinstance(counted_at, str) else None,
         version_counts=dict(cast("Mapping[str, int]", body.get("versionCounts") or {})),
+        objects=dict(earlier_from(each) for each in cast("list[Mapping[str, object]]", body.get("objects") or [])),
         etag=entity.etag,
     )

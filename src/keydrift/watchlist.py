@@ -53,9 +53,13 @@ class Watchlist:
         """The bindings whose verdict needs facts of that key store."""
         return self._by_host.get(host, ())
 
-    def concerns_consumer(self, notice: ChangeNotice) -> bool:
-        """Whether the notice is about a consumer, so that what it says of its key and identity has to be read again."""
-        return any(self._is_consumer(binding, notice.resource_id) for binding in self.bindings.values())
+    def consumers_of(self, notice: ChangeNotice) -> frozenset[str]:
+        """The subscriptions whose inventory has to be read again because the notice is about a consumer: what it says of its key
+        and identity may have changed. Empty where it is about none."""
+        concerned = [binding for binding in self.bindings.values() if self._is_consumer(binding, notice.resource_id)]
+        items = [item.id for b in concerned for consumer in b.consumers for item in consumer.protected_items]
+        ids = (*(consumer.id for b in concerned for consumer in b.consumers), *items)
+        return frozenset(each.subscription_id for each in ids if each.subscription_id)
 
     def affected_by(self, notice: ChangeNotice) -> tuple[str, ...]:
         """The hosts of the key stores whose verdicts the notice may change; empty when it concerns nothing watched."""

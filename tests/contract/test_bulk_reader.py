@@ -13,9 +13,9 @@ import pytest
 
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
-from keydrift.bulk.lists import Earlier, Spread
+from keydrift.bulk.lists import Spread
 from keydrift.collect import Known
-from keydrift.facts import Facts, KeyObject, KeyVault, Unread
+from keydrift.facts import Earlier, Facts, KeyObject, KeyVault, Unread
 from keydrift.inventory import discover
 from keydrift.model import KeyBinding, PermissionModel, Scenario, State, Verdict
 from keydrift.watchlist import Watchlist
@@ -532,7 +532,7 @@ async def test_read_at_is_the_start_of_the_oldest_read(azure: LocalAzure) -> Non
 
 
 async def test_a_short_budget_reads_the_oldest_keys(azure: LocalAzure) -> None:
-    """With a budget the keys read longest ago are read, the others keep what was read, and their facts are as old as that."""
+    """With a budget for each subscription the keys read longest ago are read; the others, and their facts, stay as they are."""
     serve(azure, estate(2, 0))
     old, older = datetime(2025, 12, 31, 12, tzinfo=UTC), datetime(2025, 12, 31, 11, tzinfo=UTC)
     async with both_ways() as both:
@@ -540,7 +540,7 @@ async def test_a_short_budget_reads_the_oldest_keys(azure: LocalAzure) -> None:
         uris = [binding.target.uri for binding in bindings]
         ages = dict(zip(uris, (older, old, older, old), strict=True))
         earlier = {uri: Earlier(read_at=at, read=KeyObject(uri=uri, enabled=False)) for uri, at in ages.items()}
-        facts = await both.at_once(bindings, Known(), Spread(budget=2, earlier=earlier))
+        facts = await both.at_once(bindings, Known(), Spread.of(bindings, earlier, 1))
     read = {each.path.split("/")[8] for each in asked(azure) if each.path.endswith("/keys/k1")}
     assert read == {uri.store_name for uri in uris if ages[uri] == older}
     for uri in uris:
@@ -554,8 +554,8 @@ async def test_a_key_never_read_waits_for_a_later_sweep(azure: LocalAzure) -> No
     serve(azure, estate(2, 0))
     async with both_ways() as both:
         bindings = await bindings_in(both, azure)
-        facts = await both.at_once(bindings, Known(), Spread(budget=3))
-    assert len(facts) == 3
+        facts = await both.at_once(bindings, Known(), Spread.of(bindings, {}, 1))
+    assert len(facts) == 2
 
 
 async def test_a_reader_that_stops_early_leaves_nothing_running(azure: LocalAzure) -> None:

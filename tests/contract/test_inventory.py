@@ -108,7 +108,7 @@ async def test_a_tenant_without_consumers(azure: LocalAzure) -> None:
     """Nothing to find is an empty inventory that was read completely."""
     vault = ResourceId.parse(vault_id())
     assert await inventory(azure, key_vault(rbac=True)) == Inventory(
-        stores={"kv1.vault.azure.net": vault}, unread=(), listed=frozenset({vault.key})
+        stores={"kv1.vault.azure.net": vault}, unread=(), listed=frozenset({vault.key}), lists=7
     )
     serve(azure, tenant())
     async with reading() as composed:

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from keydrift import bootstrap
 from keydrift.collect import Readers
 from keydrift.ports import Clock
+from keydrift.reading import Reading
+from keydrift.reading import reading as compose_reading
 from keydrift.settings import Settings
 from keydrift_local.local_azure import LocalAzure, Request
 from keydrift_local.tenant_file import parse_tenant
@@ -46,9 +47,9 @@ def serve(azure: LocalAzure, document: Document) -> None:
 
 
 @asynccontextmanager
-async def reading(clock: Clock | None = None, settings: Settings | None = None) -> AsyncIterator[bootstrap.Reading]:
+async def reading(clock: Clock | None = None, settings: Settings | None = None) -> AsyncIterator[Reading]:
     """What bootstrap composes to read Azure, closed afterwards."""
-    found = bootstrap.reading(settings or Settings(), clock or ManualClock())
+    found = compose_reading(settings or Settings(), clock or ManualClock())
     try:
         yield found
     finally:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from keydrift.bulk.lists import Spread
 from keydrift.collect import Collector, Known
+from keydrift.declared import NOTHING_DECLARED, Declarations
+from keydrift.discovery import Discovery, Sources
 from keydrift.facts import Facts, Read
 from keydrift.inventory import Inventory
 from keydrift.model import KeyBinding
@@ -16,6 +19,7 @@ from keydrift.monitor import Monitor
 from keydrift.ports import DeliveryError, EntityStore
 from keydrift.reconcile import Policy, Reconciler
 from keydrift.state import State
+from keydrift.sweep import Progress, Sweeper
 from support.builders import APP_ID, NOW, SUB, TENANT
 from support.entities import MemoryEntities
 from support.queues_memory import ManualClock, MemoryQueue
@@ -56,11 +60,28 @@ class FakeConsumers:
     async def subscriptions_below(self, management_group: str) -> Read[tuple[str, ...]]:
         return self.seen
 
-    async def read(self, subscriptions: Sequence[str]) -> Inventory:
+    async def read(self, subscriptions: Sequence[str], *, legacy: bool = True) -> Inventory:
         self.reads += 1
         if self.meanwhile is not None:
             await self.meanwhile()
         return self.inventory
+
+
+class OneByOne:
+    """Every key store's facts from the world's collector, one after the other; `asked` are the spreads that it was given."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.asked: list[Spread | None] = []
+
+    async def collect_all(
+        self, bindings: Sequence[KeyBinding], known: Known, *, progress: Progress | None = None, spread: Spread | None = None
+    ) -> AsyncGenerator[tuple[str, Facts]]:
+        self.asked.append(spread)
+        for host in sorted({host for each in bindings for host in each.hosts}):
+            facts = await self._world.collector.collect(bindings, known)
+            needed = {other for each in bindings if host in each.hosts for other in each.hosts}
+            yield host, replace(facts, stores={other: found for other, found in facts.stores.items() if other in needed})
 
 
 class FakeSink:
@@ -88,24 +109,53 @@ class World:
         self.entities = entities or MemoryEntities()
         self.collector = FakeCollector(self.clock, facts)
         self.consumers = FakeConsumers(inventory or Inventory())
-        self.sink = FakeSink()
+        self.sink, self.posture = FakeSink(), FakeSink()
+        self.key_reads = 1000
         self.queue = MemoryQueue(self.clock)
         self._make()
 
-    def _make(self) -> None:
+    def _make(self, declarations: Declarations = NOTHING_DECLARED) -> None:
         self.state = State(self.entities)
-        policy = Policy(backup_app_id=APP_ID, key_expiry=timedelta(days=30), tenant_id=TENANT, declared={})
-        self.reconciler = Reconciler(
-            memory=self.state, queue=self.queue, collector=self.collector, sink=self.sink, clock=self.clock, policy=policy
+        policy = Policy(
+            backup_app_id=APP_ID, key_expiry=timedelta(days=30), tenant_id=TENANT, declared={}, declarations=declarations
         )
+        self.reconciler = Reconciler(
+            memory=self.state,
+            queue=self.queue,
+            collector=self.collector,
+            sink=self.sink,
+            clock=self.clock,
+            policy=policy,
+            posture=self.posture,
+        )
+        self.bulk = OneByOne(self)
         self.monitor = Monitor(
             state=self.state,
             queue=self.queue,
             reconciler=self.reconciler,
-            consumers=self.consumers,
+            discovery=Discovery(
+                state=self.state,
+                sources=Sources(complete=self.consumers),
+                reconciler=self.reconciler,
+                clock=self.clock,
+                backup_app_id=APP_ID,
+                declarations=declarations,
+            ),
+            sweeper=Sweeper(
+                memory=self.state,
+                queue=self.queue,
+                bulk=self.bulk,
+                reconciler=self.reconciler,
+                policy=policy,
+                key_reads=self.key_reads,
+            ),
             clock=self.clock,
-            backup_app_id=APP_ID,
         )
+
+    def declaring(self, declarations: Declarations) -> Monitor:
+        """Its monitor, made anew with a watchlist file."""
+        self._make(declarations)
+        return self.monitor
 
     def beside(self) -> World:
         """Another worker: it shares the state, the queue, the clock, the tenant and the sink."""

@@ -13,20 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keydrift.actor import Heard
-from keydrift.document import (
+from keydrift.document import unread_document, verdict_document
+from keydrift.drift import BindingRecord, Standing
+from keydrift.errors import DecodeError
+from keydrift.facts import Absent, Earlier, KeyObject
+from keydrift.key_uri import KeyUri
+from keydrift.model import Actor, ChangeNotice, Consumer, KeyBinding, ProtectedItem, Repointing, Scenario, State, StoreObject
+from keydrift.stored import (
     binding_document,
     binding_from,
+    earlier_document,
+    earlier_from,
     heard_document,
     heard_from,
     record_document,
     record_from,
-    unread_document,
-    verdict_document,
 )
-from keydrift.drift import BindingRecord, Standing
-from keydrift.errors import DecodeError
-from keydrift.key_uri import KeyUri
-from keydrift.model import Actor, ChangeNotice, Consumer, KeyBinding, ProtectedItem, Scenario, State, StoreObject
 from support.builders import (
     APP_ID,
     APP_OBJECT,
@@ -144,6 +146,32 @@ def test_heard_round_trip(notice: ChangeNotice, received: Any) -> None:
     """A notice is read back as it was."""
     heard = Heard(notice=notice, received_at=received)
     assert heard_from(stored(heard_document(heard))) == heard
+
+
+READ = KeyObject(
+    uri=KeyUri.parse("https://kv1.vault.azure.net/keys/k1/1"),
+    enabled=False,
+    not_before=NOW,
+    expires=NOW + timedelta(days=1),
+    key_type="RSA",
+    key_size=3072,
+)
+
+
+@pytest.mark.parametrize("read", [READ, KeyObject(uri=READ.uri), Absent(what="key k1")])
+def test_object_round_trip(read: KeyObject | Absent) -> None:
+    """A key as an earlier sweep read it, or its absence, is read back with its time."""
+    uri, earlier = earlier_from(stored(earlier_document(READ.uri.versionless, Earlier(read_at=NOW, read=read))))
+    assert (uri, earlier.read_at, type(earlier.read)) == (READ.uri.versionless, NOW, type(read))
+    assert not isinstance(read, KeyObject) or earlier.read == read
+
+
+def test_repointing_round_trip() -> None:
+    """That a consumer named another key before is read back."""
+    mine = binding(Scenario.BACKUP_VAULT_CMK)
+    noted = Repointing(previous=KeyUri.parse("https://kv0.vault.azure.net/keys/k1"), at=NOW)
+    whole = replace(mine, consumers=tuple(replace(each, repointed=noted) for each in mine.consumers))
+    assert binding_from(stored(binding_document(whole))) == whole
 
 
 GOOD = {

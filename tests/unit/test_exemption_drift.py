@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from keydrift.actor import Heard
-from keydrift.collect import Known
 from keydrift.declared import Declarations, DeclaredBinding, Exemption, Match, exempted
-from keydrift.document import record_document, record_from, verdict_document
+from keydrift.document import verdict_document
 from keydrift.drift import Alert, BindingRecord, Comparison, Moment, Via, compare, retire
-from keydrift.facts import Facts
 from keydrift.inventory import EncryptedVault, Inventory
 from keydrift.key_uri import KeyUri
-from keydrift.model import Actor, ChangeNotice, KeyBinding, Scenario, State, Verdict
+from keydrift.model import Actor, ChangeNotice, Scenario, State, Verdict
 from keydrift.monitor import Monitor
-from keydrift.reconcile import Policy, Reconciler
+from keydrift.reconcile import Policy
 from keydrift.row import alert_row
 from keydrift.scan import ScanResult, scan
+from keydrift.stored import record_document, record_from
 from support.builders import (
     APP_OBJECT,
     BACKUP_VAULT,
@@ -37,7 +35,7 @@ from support.builders import (
     with_store,
     with_vault,
 )
-from support.world import World
+from support.world import OneByOne, World
 
 MINUTE = timedelta(minutes=1)
 CVM = binding(Scenario.CVM_CMK)
@@ -309,23 +307,6 @@ DECLARED = DeclaredBinding(
 )
 
 
-def declaring(world: World, declarations: Declarations) -> Monitor:
-    """The world's monitor with a watchlist file."""
-    policy = Policy(backup_app_id="app", key_expiry=30 * 24 * 60 * MINUTE, declared={}, declarations=declarations)
-    reconciler = Reconciler(
-        memory=world.state, queue=world.queue, collector=world.collector, sink=world.sink, clock=world.clock, policy=policy
-    )
-    return Monitor(
-        state=world.state,
-        queue=world.queue,
-        reconciler=reconciler,
-        consumers=world.consumers,
-        clock=world.clock,
-        backup_app_id="app",
-        declarations=declarations,
-    )
-
-
 async def rows_after(world: World, monitor: Monitor, minutes: float) -> list[dict[str, object]]:
     """The rows that a sweep delivers that much later."""
     before = len(world.sink.rows)
@@ -348,7 +329,7 @@ async def test_a_declared_binding_is_watched_and_its_exemption_lapses() -> None:
         author="team",
         expires=at(20),
     )
-    monitor = declaring(world, Declarations(bindings=(DECLARED,), exemptions=(granted,)))
+    monitor = world.declaring(Declarations(bindings=(DECLARED,), exemptions=(granted,)))
     rows = [await rows_after(world, monitor, minutes) for minutes in (1, 5, 30, 30)]
     told = [[(row["Kind"], row["Exempted"], row["Reason"]) for row in each] for each in rows]
     assert told == [[("opened", True, None)], [], [("changed", False, "exemption-lapsed")], []]
@@ -377,7 +358,7 @@ async def test_what_is_declared_and_not_there_is_reported_and_the_rest_goes_on()
     seen = Inventory(stores=stores, vaults=(found,), listed=frozenset({rid(BACKUP_VAULT).key}))
     world = World(granting(BINDING, RBAC, WORDS), seen)
     slip = replace(DECLARED, consumer=rid(gone), identity=owner_identity(gone))
-    monitor = declaring(world, Declarations(bindings=(slip,)))
+    monitor = world.declaring(Declarations(bindings=(slip,)))
     await monitor.sweep()
     watched = (await world.state.watchlist()).bindings
     assert {str(each.consumers[0].id) for each in watched.values()} == {BACKUP_VAULT, gone}
@@ -387,19 +368,6 @@ async def test_what_is_declared_and_not_there_is_reported_and_the_rest_goes_on()
     world.consumers.inventory = Inventory(stores=stores, listed=frozenset())
     await monitor.sweep()
     assert {str(each.consumers[0].id) for each in (await world.state.watchlist()).bindings.values()} == {gone}
-
-
-class OneByOne:
-    """Every key store's facts from the world's collector, one after the other."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def collect_all(
-        self, bindings: Sequence[KeyBinding], known: Known, *, progress: object = None
-    ) -> AsyncGenerator[tuple[str, Facts]]:
-        for host in sorted({each.target.uri.host for each in bindings}):
-            yield host, await self._world.collector.collect(bindings, known)
 
 
 async def test_scan_counts_no_exempted_verdict_and_names_what_is_not_there() -> None:

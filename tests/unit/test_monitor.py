@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from keydrift.discovery import visible
 from keydrift.drift import Via
 from keydrift.facts import Absent, Unread
 from keydrift.inventory import AdeSetting, EncryptedVault, Inventory, ProtectedVm, discover
 from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding, ProtectedItem, Scenario
-from keydrift.monitor import ACTOR_GRACE, UNDECODABLE_INTERVAL, proven_gone, visible
+from keydrift.monitor import ACTOR_GRACE, UNDECODABLE_INTERVAL
 from keydrift.recheck import Recheck
+from keydrift.watchlist_change import proven_gone
 from support.builders import (
     BACKUP_VAULT,
     RBAC,

@@ -21,6 +21,13 @@ def test_round_trip(via: Via, consumers: bool) -> None:
     assert Recheck.parse(made.body()) == made
 
 
+def test_round_trip_of_what_a_sweep_and_a_consumer_add() -> None:
+    """The subscriptions to look into and the sweep that asks are read back; a message without them is a former release's."""
+    made = Recheck(host="", noticed_at=NOW, via=Via.SWEEP, consumers=True, subscriptions=("s1", "s2"), sweep="id")
+    assert Recheck.parse(made.body()) == made
+    assert Recheck.parse(json.dumps(GOOD)).subscriptions == ()
+
+
 GOOD = {"v": 1, "host": "h", "noticedAt": "2026-01-01T00:00:00+00:00", "via": "event", "consumers": False}
 
 
@@ -41,6 +48,7 @@ def test_unknown_members_are_ignored() -> None:
         json.dumps({**GOOD, "noticedAt": "2026-01-01T00:00:00"}),
         json.dumps({**GOOD, "via": "rumour"}),
         json.dumps({**GOOD, "via": ["event"]}),
+        json.dumps({**GOOD, "subscriptions": 1}),
     ],
 )  # fmt: skip
 def test_foreign_message(body: str) -> None:

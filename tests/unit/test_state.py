@@ -18,7 +18,13 @@ from support.entities import MemoryEntities
 
 BINDING = binding(Scenario.BACKUP_VAULT_CMK)
 OTHER = binding(Scenario.CVM_CMK)
-ROW: dict[str, object] = {"AlertId": "a", "DetectedAt": NOW.isoformat()}
+
+
+def row_of(sequence: int) -> dict[str, object]:
+    return {"AlertId": "a", "DetectedAt": NOW.isoformat(), "Sequence": sequence}
+
+
+ROW = row_of(1)
 
 
 def _heard(event_id: str, at: timedelta = timedelta()) -> Heard:
@@ -133,7 +139,7 @@ class Watched(MemoryEntities):
 async def test_a_verdict_and_its_alert_are_one_write() -> None:
     """The record and the alert are written together, and the mark that leads to the alert before them."""
     entities = Watched()
-    await State(entities).record(_record(sequence=7), ROW)
+    await State(entities).record(_record(sequence=7), [row_of(7)])
     partition = f"binding/{BINDING.id}"
     assert entities.transactions == [
         [f"undelivered/{BINDING.id}"],
@@ -145,7 +151,7 @@ async def test_a_verdict_without_an_alert_leaves_no_mark() -> None:
     """A record that causes no alert is one write and nothing to deliver."""
     entities = Watched()
     state = State(entities)
-    await state.record(_record(), None)
+    await state.record(_record(), [])
     assert entities.transactions == [[f"binding/{BINDING.id}/record"]]
     assert await state.undelivered() == []
 
@@ -153,9 +159,9 @@ async def test_a_verdict_without_an_alert_leaves_no_mark() -> None:
 async def test_of_two_records_of_one_reading_one_is_kept() -> None:
     """A record that another worker wrote meanwhile is a conflict, and leaves no alert of its own."""
     state = State(MemoryEntities())
-    await state.record(_record(), ROW)
+    await state.record(_record(), [ROW])
     with pytest.raises(StateConflictError):
-        await state.record(_record(sequence=2), ROW)
+        await state.record(_record(sequence=2), [row_of(2)])
     assert [alert.row_key for alert in await state.undelivered()] == ["alert/00000000000001"]
 
 
@@ -163,10 +169,10 @@ async def test_alerts_are_delivered_in_their_order_and_once() -> None:
     """A binding's undelivered alerts come in their order; delivered ones are gone, and with the last one its mark."""
     entities = MemoryEntities()
     state = State(entities)
-    await state.record(_record(sequence=9), ROW)
+    await state.record(_record(sequence=9), [row_of(9)])
     again = await state.remembered(BINDING.id)
     assert again is not None
-    await state.record(replace(_record(sequence=10), etag=again.etag), ROW)
+    await state.record(replace(_record(sequence=10), etag=again.etag), [row_of(10)])
     pending = await state.undelivered()
     assert [alert.row_key for alert in pending] == ["alert/00000000000009", "alert/00000000000010"]
     await state.delivered(pending[:1])
@@ -190,12 +196,12 @@ async def test_an_alert_recorded_during_a_delivery_is_found() -> None:
                 self.done = True
                 found = await self.state.remembered(BINDING.id)
                 assert found is not None
-                await self.state.record(replace(_record(sequence=2), etag=found.etag), ROW)
+                await self.state.record(replace(_record(sequence=2), etag=found.etag), [row_of(2)])
             return await super().transact(operations)
 
     entities = Meanwhile()
     entities.state = state = State(entities)
-    await state.record(_record(), ROW)
+    await state.record(_record(), [ROW])
     await state.delivered(await state.undelivered())
     assert entities.done
     assert [alert.row_key for alert in await state.undelivered()] == ["alert/00000000000002"]
@@ -205,7 +211,7 @@ async def test_a_mark_whose_alert_never_came_is_forgotten() -> None:
     """A mark without an alert goes after an hour; a mark that leads to an alert stays however old it is."""
     entities = MemoryEntities()
     state = State(entities)
-    await state.record(_record(), ROW)
+    await state.record(_record(), [ROW])
     await entities.transact(
         [Write(entity=Entity(partition="undelivered", row=OTHER.id, body={"bindingId": OTHER.id, "since": NOW.isoformat()}))]
     )

@@ -132,7 +132,7 @@ def test_role_definition(resource: str, hosts: tuple[str, ...]) -> None:
 def test_resource(resource: str, hosts: tuple[str, ...], consumer: bool) -> None:
     """A change concerns the stores, consumers and identities that it is about or that stand in what it is about."""
     assert set(WATCHLIST.affected_by(notice(resource))) == set(hosts)
-    assert WATCHLIST.concerns_consumer(notice(resource)) is consumer
+    assert bool(WATCHLIST.consumers_of(notice(resource))) is consumer
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_legacy_encryption_settings(child: str, hit: bool) -> None:
     """A Recovery Services vault's encryption may be a resource of its own below it; nothing else below it matters."""
     mine = Watchlist.of([binding(S.RSV_CMK)])
     assert mine.affected_by(notice(f"{RECOVERY_VAULT}/{child}")) == ((VAULT_HOST,) if hit else ())
-    assert mine.concerns_consumer(notice(f"{RECOVERY_VAULT}/{child}")) is hit
+    assert bool(mine.consumers_of(notice(f"{RECOVERY_VAULT}/{child}"))) is hit
     assert mine.affected_by(notice(f"{RECOVERY_VAULT}0/{child}")) == ()
 
 
@@ -169,7 +169,7 @@ def test_a_binding_without_a_known_store() -> None:
 def test_an_empty_watchlist() -> None:
     """Nothing watched, nothing concerned."""
     assert (Watchlist().hosts, Watchlist().at(VAULT_HOST), Watchlist().affected_by(notice("/"))) == ((), (), ())
-    assert not Watchlist().concerns_consumer(notice("/"))
+    assert not Watchlist().consumers_of(notice("/"))
 
 
 def test_binding_ids() -> None:

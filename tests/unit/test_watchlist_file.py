@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from keydrift.adapters.watchlist_file import read_watchlist
-from keydrift.bootstrap import declarations
 from keydrift.declared import Declarations, DeclaredBinding, Exemption, Match
 from keydrift.errors import ConfigError
 from keydrift.key_uri import KeyUri
 from keydrift.model import ResourceIdentity, Scenario
+from keydrift.reading import declarations
 from keydrift.resource_id import ResourceId
 from keydrift.settings import Settings
 

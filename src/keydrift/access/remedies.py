@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from keydrift.access.weighing import Need
 from keydrift.facts import KeyObject, KeyVault, ManagedHsm, Principal
-from keydrift.model import ResourceIdentity, StoreObject
+from keydrift.key_uri import KeyUri
+from keydrift.model import Consumer, KeyBinding, ResourceIdentity, Scenario, StoreObject
 from keydrift.requirement import Requirement
 from keydrift.resource_id import ResourceId
 
@@ -83,6 +84,21 @@ def update_store(store: KeyVault | ManagedHsm, *options: str) -> str:
     if isinstance(store, ManagedHsm):
         return command("az", "keyvault", "update-hsm", "--hsm-name", store.id.name, *options)
     return command("az", "keyvault", "update", "--name", store.id.name, *options)
+
+
+def point_back(binding: KeyBinding, consumer: Consumer, previous: KeyUri) -> str:
+    """Let a consumer name the key that it named before, if that was not meant to change."""
+    owner = binding.identity.resource_id if isinstance(binding.identity, ResourceIdentity) else consumer.id
+    group = ("--resource-group", owner.resource_group or "", "--name", owner.name)
+    match binding.scenario:
+        case Scenario.BACKUP_VAULT_CMK:
+            return command("az", "dataprotection", "backup-vault", "update", *group, "--cmk-encryption-key-uri", str(previous))
+        case Scenario.RSV_CMK:
+            return command("az", "backup", "vault", "encryption", "update", *group, "--encryption-key-id", str(previous))
+        case Scenario.CVM_DES:
+            return command("az", "disk-encryption-set", "update", *group, "--key-url", str(previous))
+        case _:
+            return f"if this was not intended, encrypt the disks of {consumer.id} with {previous} again"
 
 
 def patch_identity(identity: ResourceIdentity) -> str:

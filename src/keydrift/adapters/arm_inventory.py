@@ -30,6 +30,7 @@ VERSIONS = {
     "Microsoft.Compute/diskEncryptionSets": "2023-10-02",
 }
 _BACKUP_VERSION = "2024-04-01"
+_RECOVERY_VAULTS = "Microsoft.RecoveryServices/vaults"
 
 
 @dataclass(slots=True)
@@ -84,11 +85,11 @@ class ArmInventory:
         )
         return tuple(each for each in read if each) if isinstance(read, tuple) else read
 
-    async def read(self, subscriptions: Sequence[str]) -> Inventory:
+    async def read(self, subscriptions: Sequence[str], *, legacy: bool = True) -> Inventory:
         """Everything in these subscriptions that may need a key."""
         listing = Listing()
         await asyncio.gather(*(self._list(s, kind, listing) for s in subscriptions for kind in VERSIONS))
-        vaults = await self._vaults(listing)
+        vaults, unasked = await self._vaults(listing, legacy=legacy)
         machines = await self._machines(listing)
         sets = await self._disk_sets(listing, machines)
         stores = _stores(listing)
@@ -101,6 +102,9 @@ class ArmInventory:
             vms=tuple(machines),
             unread=tuple(dict.fromkeys(listing.unread)),
             listed=frozenset(key for bodies in listing.bodies.values() for key in bodies),
+            legacy_read=legacy,
+            unasked=unasked,
+            lists=len(subscriptions) * len(VERSIONS) + len(listing.bodies[_RECOVERY_VAULTS]),
         )
 
     async def _deleted_stores(
@@ -137,26 +141,31 @@ class ArmInventory:
             except DecodeError as error:
                 listing.decoded(f"{kind} of subscription {subscription}", None, error)
 
-    async def _vaults(self, listing: Listing) -> tuple[EncryptedVault, ...]:
+    async def _vaults(self, listing: Listing, *, legacy: bool) -> tuple[tuple[EncryptedVault, ...], frozenset[str]]:
+        """The vaults that encrypt with a customer's key, and those whose older settings were not asked for."""
         found: list[EncryptedVault] = []
         for body in listing.bodies["Microsoft.DataProtection/backupVaults"].values():
             try:
                 found += [vault] if (vault := decode.backup_vault(body)) else []
             except DecodeError as error:
                 listing.decoded(str(body["id"].value), None, error)
-        recovery = listing.bodies["Microsoft.RecoveryServices/vaults"].values()
-        found += [vault for vault in await asyncio.gather(*(self._recovery_vault(b, listing) for b in recovery)) if vault]
-        return tuple(found)
+        without: dict[str, Node] = {}
+        for key, body in listing.bodies[_RECOVERY_VAULTS].items():
+            try:
+                if (vault := decode.recovery_services_vault(body)) is not None:
+                    found.append(vault)
+                else:
+                    without[key] = body
+            except DecodeError as error:
+                listing.decoded(str(body["id"].value), None, error)
+        if not legacy:
+            return tuple(found), frozenset(without)
+        older = await asyncio.gather(*(self._older_settings(body, listing) for body in without.values()))
+        return (*found, *(vault for vault in older if vault)), frozenset()
 
-    async def _recovery_vault(self, body: Node, listing: Listing) -> EncryptedVault | None:
-        vault_id = body["id"].resource_id()
-        try:
-            vault = decode.recovery_services_vault(body)
-        except DecodeError as error:
-            return listing.decoded(str(vault_id), None, error)
-        if vault is not None:
-            return vault
+    async def _older_settings(self, body: Node, listing: Listing) -> EncryptedVault | None:
         # An empty `encryption` is no proof of Microsoft's keys (azure-facts 5.4)
+        vault_id = body["id"].resource_id()
         read = await self._arm.get(
             f"{vault_id}/backupEncryptionConfigs/backupResourceEncryptionConfig?api-version={_BACKUP_VERSION}",
             lambda config: decode.legacy_encryption(body, config),
@@ -169,7 +178,7 @@ class ArmInventory:
         return None if isinstance(read, Absent) else read
 
     async def _machines(self, listing: Listing) -> list[ProtectedVm]:
-        recovery = list(listing.bodies["Microsoft.RecoveryServices/vaults"].values())
+        recovery = list(listing.bodies[_RECOVERY_VAULTS].values())
         items = await asyncio.gather(*(self._protected(body["id"].resource_id(), listing) for body in recovery))
         pairs = [pair for group in items for pair in group]
         return [vm for vm in await asyncio.gather(*(self._machine(i, item, listing) for i, item in pairs)) if vm is not None]

@@ -27,7 +27,6 @@ MOST_READS_BY_ID = 200
 _MACHINES = "Microsoft.Compute/virtualMachines"
 _DISKS = "Microsoft.Compute/disks"
 _SETS = "Microsoft.Compute/diskEncryptionSets"
-_RECOVERY_VAULTS = "Microsoft.RecoveryServices/vaults"
 _KINDS = {kind.lower(): kind for kind in VERSIONS}
 
 
@@ -88,8 +87,7 @@ class GraphInventory(ArmInventory):
     async def read(self, subscriptions: Sequence[str], *, legacy: bool = True) -> Inventory:
         """Everything in these subscriptions that may need a key, as hearsay.
 
-        `legacy` asks for the older encryption settings of each Recovery Services vault that shows no key, one ARM read a
-        vault: worth doing once a day (azure-facts 5.4). Without it, their bindings are not in the result.
+        Without `legacy` the bindings of vaults with older settings are not in the result.
         """
         return await _Turn(self._arm, self._graph).read(subscriptions, legacy=legacy)
 
@@ -114,9 +112,7 @@ class _Turn(ArmInventory):
             for body in await self._rows(question, scopes, listing, kind):
                 _keep(body, kind, listing)
         pairs = _protected(await self._rows(_ITEMS, scopes, listing), listing)
-        if not legacy:
-            _leave_out_without_key(listing)
-        vaults = await self._vaults(listing)
+        vaults, unasked = await self._vaults(listing, legacy=legacy)
         found = await asyncio.gather(*(self._machine(vm_id, item, listing) for vm_id, item in pairs))
         machines = [vm for vm in found if vm is not None]
         return Inventory(
@@ -126,6 +122,8 @@ class _Turn(ArmInventory):
             vms=tuple(machines),
             unread=tuple(dict.fromkeys(listing.unread)),
             hearsay=True,
+            legacy_read=legacy,
+            unasked=unasked,
         )
 
     async def _rows(self, question: _Question, scopes: Iterable[Scope], listing: Listing, kind: str | None = None) -> list[Node]:
@@ -213,14 +211,3 @@ def _protected(rows: Iterable[Node], listing: Listing) -> list[tuple[ResourceId,
         except DecodeError as error:
             listing.decoded(_source(row, "a row of a protected item"), None, error)
     return found
-
-
-def _leave_out_without_key(listing: Listing) -> None:
-    """Drop the Recovery Services vaults that show no key, so that nobody asks for their older settings."""
-    bodies = listing.bodies[_RECOVERY_VAULTS]
-    for key, body in list(bodies.items()):
-        try:
-            if decode.recovery_services_vault(body) is None:
-                del bodies[key]
-        except DecodeError:
-            continue  # the joining decodes it again, and says so

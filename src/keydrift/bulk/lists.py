@@ -17,6 +17,7 @@ from keydrift.collect import Known, Readers, object_id_of
 from keydrift.facts import (
     DeletedKeyStore,
     DenyAssignment,
+    Earlier,
     KeyObject,
     KeyStore,
     Principal,
@@ -91,22 +92,31 @@ class SubscriptionLists(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
-    """What an earlier sweep read of a key or secret, and when."""
-
-    read_at: datetime
-    read: Read[KeyObject]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How many keys and secrets to read now, where the budget is short: those read longest ago, the others keep what was read.
+    """Which keys and secrets (without versions) are read now, where ARM's budget is short; the others keep what was read
+    `earlier`.
 
     A key store with a key that is neither read now nor known from earlier is left out until a later sweep.
     """
 
-    budget: int
+    turn: frozenset[KeyUri]
     earlier: Mapping[KeyUri, Earlier] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, bindings: Iterable[KeyBinding], earlier: Mapping[KeyUri, Earlier], budget: int) -> Spread | None:
+        """At most `budget` of each subscription's, those read longest ago first; None where that is all of them.
+
+        A Managed HSM's keys are not read from ARM, and are all read.
+        """
+        ages: defaultdict[str, dict[KeyUri, datetime | None]] = defaultdict(dict)
+        for each in (each for binding in bindings for each in binding.objects):
+            uri = each.uri.versionless
+            home = "" if uri.is_managed_hsm or each.store_id is None else each.store_id.subscription_id or ""
+            ages[home][uri] = earlier[uri].read_at if uri in earlier else None
+        if all(len(mine) <= budget for home, mine in ages.items() if home):
+            return None
+        turns = (oldest_first(mine, budget if home else None) for home, mine in ages.items())
+        return cls(turn=frozenset().union(*turns), earlier=earlier)
 
 
 class Oldest:
@@ -169,10 +179,8 @@ class Sweep:
         self.scopes = {subscription: WatchedScopes.of(found.values()) for subscription, found in stores.items()}
         # Only what several key stores' facts hold is kept: a tenant's keys are many
         self._shared = frozenset(uri for uri, hosts in users.items() if len(hosts) > 1)
-        earlier = spread.earlier if spread else {}
-        ages = {uri: earlier[uri].read_at if uri in earlier else None for uri in users}
-        self._now = oldest_first(ages, spread.budget if spread else None)
-        self._earlier = earlier
+        self._now = spread.turn if spread else frozenset(users)
+        self._earlier = spread.earlier if spread else {}
         self.watched: frozenset[str] = frozenset()
         self.identities: defaultdict[str, dict[str, ResourceId]] = defaultdict(dict)
         for binding in bindings:

@@ -8,7 +8,7 @@ from uuid import uuid4
 from keydrift import __version__
 from keydrift.doctor.facts import Caller, Check, Status, of_unread
 from keydrift.facts import Read, Unread
-from keydrift.ports import AlertSink, Clock, DeliveryError
+from keydrift.ports import Clock, DeliveryError, RowSink
 from keydrift.row import SCHEMA_VERSION, stamp
 from keydrift.settings import Settings
 from keydrift.tables import ALERT_COLUMNS
@@ -18,7 +18,7 @@ _EMPTY: dict[str, object] = {"dynamic": [], "int": 0, "boolean": False}
 
 
 async def check_log_analytics(
-    settings: Settings, token: Read[Caller], sink: AlertSink, clock: Clock, *, send_test: bool
+    settings: Settings, token: Read[Caller], sink: RowSink, clock: Clock, *, send_test: bool
 ) -> tuple[Check, ...]:
     """One check. Without `send_test` nothing is sent, and what the rule would say to a row stays open."""
     name = f"{_NAME} {settings.dcr_endpoint or ''}".strip()

@@ -19,7 +19,6 @@ from keydrift.doctor.reads import SampleReads, assign_role, check_subscription
 from keydrift.doctor.settings import Surroundings, check_settings
 from keydrift.facts import Absent, Principal, Read, Unread
 from keydrift.ports import (
-    AlertSink,
     Clock,
     Consumers,
     Delete,
@@ -27,6 +26,7 @@ from keydrift.ports import (
     Entity,
     EntityStore,
     ManagedHsms,
+    RowSink,
     StateConflictError,
     StateError,
     Write,
@@ -71,7 +71,7 @@ class Examined:
     directory: Directory
     entities: EntityStore
     queue: TriedQueue
-    sink: AlertSink
+    sink: RowSink
 
 
 async def examine(examined: Examined, *, send_test: bool = False) -> tuple[Check, ...]:
