@@ -11,10 +11,12 @@ STAMP := $(VENV)/.set-up
 CORPUS := $(wildcard ../shared/azure-data)
 KEYDRIFT_CORPUS ?= $(if $(CORPUS),$(abspath $(CORPUS)))
 export KEYDRIFT_CORPUS
+# checkov pins many packages, so it has a place of its own
+CHECKOV := .checkov
 # Two workers: the suite is made for two cores
 WORKERS ?= 2
 
-.PHONY: help setup demo test check lint types unit fuzz bench lock clean
+.PHONY: help setup demo test check lint types unit infra tables fuzz bench lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,7 +32,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 demo: $(STAMP) ## the story of four lost keys, live (ARGS=--once ends by itself)
 	@$(VENV)/bin/keydrift demo $(ARGS)
 
-test: check unit ## everything that CI runs
+test: check infra unit ## everything that CI runs
 
 check: lint types
 
@@ -44,6 +46,17 @@ types: $(STAMP)
 unit: $(STAMP)
 	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
+infra: $(CHECKOV)/.set-up ## checkov over infra/
+	@$(CHECKOV)/bin/python .ci/checkov.py
+
+$(CHECKOV)/.set-up: .ci/checkov.txt
+	@python=$$(.ci/python) && echo "setting up $(CHECKOV): about half a minute" && $$python -m venv --clear $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/checkov.txt
+	@touch $@
+
+tables: $(STAMP) ## infra/tables.json anew from src/keydrift/tables.py
+	@PYTHONPATH=src:tests $(PY) -m support.log_tables
+
 fuzz: $(STAMP) ## the evaluator beside an independent oracle, on 200,000 random tenants
 	@$(PY) tests/fuzz.py $(ARGS)
 
@@ -54,6 +67,7 @@ lock: $(STAMP) ## pin the dependencies anew, with hashes
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header pyproject.toml -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header --extra local --extra dev pyproject.toml -o requirements-dev.txt
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header .ci/checkov.in -o .ci/checkov.txt
 
 clean: ## remove what the targets made
-	@rm -rf $(VENV) .keydrift .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(CHECKOV) .keydrift .pytest_cache .mypy_cache .ruff_cache .hypothesis

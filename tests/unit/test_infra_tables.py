@@ -1,10 +1,10 @@
-"""The Bicep of the alert table and its rule against the rows that the product sends."""
+"""The tables in a workspace, the streams that fill them, and the rows that the product sends: all of one source."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -14,11 +14,13 @@ from keydrift.drift import Alert, Kind, Via, alert_id
 from keydrift.health import HealthCheck, HealthReading, HealthStatus, health_row
 from keydrift.model import PermissionModel, Scenario, State
 from keydrift.row import alert_row, posture_row
-from keydrift.tables import ALERT_COLUMNS, ALERTS, HEALTH_COLUMNS, POSTURE_COLUMNS, RESERVED, TABLES, WORKSPACE_COLUMNS
+from keydrift.tables import ALERT_COLUMNS, HEALTH_COLUMNS, POSTURE_COLUMNS, RESERVED, TABLES, WORKSPACE_COLUMNS, stream_of
+from support import log_tables
+from support.bicep import INFRA, literal, members, read, text_of
 from support.builders import NOW, binding, granting, judged
 
-_BICEP = (Path(__file__).resolve().parents[2] / "infra" / "log-analytics.bicep").read_text(encoding="utf-8")
-_COLUMN = re.compile(r"\{ name: '(\w+)', type: '(\w+)' \}")
+_LOGS = json.loads(log_tables.FILE.read_text(encoding="utf-8"))
+_TABLES = {each["name"]: each for each in _LOGS["tables"]}
 # What a stream declaration and a table may say: Microsoft.Insights/dataCollectionRules and
 # Microsoft.OperationalInsights/workspaces/tables, in the types that Bicep knows
 _STREAM_TYPES = {"string", "int", "long", "real", "boolean", "datetime", "dynamic"}
@@ -28,50 +30,66 @@ _RESERVED = {"_resourceid", "id", "_subscriptionid", "tenantid", "type", "unique
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,44}")
 
 
-def _resource(name: str) -> str:
-    """The text of a resource's declaration: it ends at the first brace that stands in the first column."""
-    found = re.search(rf"^resource {name} '.*?^\}}", _BICEP, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"no resource {name}"
-    return found.group()
+def _kinds(columns: list[dict[str, str]]) -> dict[str, str]:
+    kinds = {each["name"]: each["type"] for each in columns}
+    assert len(kinds) == len(columns), "a column stands twice"
+    return kinds
 
 
-def _columns(text: str) -> list[tuple[str, str]]:
-    lists = re.findall(r"columns: \[\n(.*?)^ *\]", text, re.MULTILINE | re.DOTALL)
-    assert len(lists) == 1
-    lines = [line.strip() for line in lists[0].splitlines()]
-    columns = [match.groups() for line in lines if (match := _COLUMN.fullmatch(line))]
-    assert len(columns) == len(lines), "a column that this test cannot read"
-    return [(name, kind) for name, kind in columns]
+def test_the_file_is_what_make_tables_writes() -> None:
+    """infra/tables.json, which the templates load, is the product's tables as they are now."""
+    assert log_tables.FILE.read_text(encoding="utf-8") == log_tables.rendered()
 
 
-def test_table_has_the_columns_of_the_product() -> None:
-    """The table is made with every column of an alert, in Log Analytics' spelling of its type."""
-    expected = [(name, "dateTime" if kind == "datetime" else kind) for name, kind in WORKSPACE_COLUMNS.items()]
-    assert _columns(_resource("alerts")) == expected
-    assert {kind for _, kind in expected} <= _TABLE_TYPES
+def test_every_table_is_made_and_fed() -> None:
+    """There is a table and a stream for each of the product's tables, and no other."""
+    assert _TABLES.keys() == TABLES.keys()
+    assert _LOGS["streams"].keys() == {stream_of(table) for table in TABLES}
 
 
-def test_stream_has_the_columns_of_the_product() -> None:
-    """The rule's stream declares every column of an alert: one that is missing there is dropped without an error."""
-    expected = list(ALERT_COLUMNS.items())
-    assert _columns(_resource("rule")) == expected
-    assert {kind for _, kind in expected} <= _STREAM_TYPES
+@pytest.mark.parametrize("table", TABLES)
+def test_stream_has_the_columns_of_the_product(table: str) -> None:
+    """The rule's stream declares every column of a row: one that is missing there is dropped without an error."""
+    declared = _kinds(_LOGS["streams"][stream_of(table)]["columns"])
+    assert declared == TABLES[table]
+    assert set(declared.values()) <= _STREAM_TYPES
 
 
-def test_rows_pass_from_the_stream_to_the_table() -> None:
-    """The rule takes the product's stream, drops the reserved columns and nothing else, and fills the product's table."""
-    table, rule = _resource("alerts"), _resource("rule")
-    assert re.findall(r"name: '(\w+_CL)'", table) == [ALERTS, ALERTS]
-    assert f"var stream = 'Custom-{ALERTS}'" in _BICEP
-    assert re.findall(r"'(Custom-\w+)': \{", rule) == [f"Custom-{ALERTS}"]
-    assert re.search(r"streams: \[\s*stream\s*\]", rule)
-    assert "outputStream: stream" in rule
-    assert f"transformKql: 'source | project-away {', '.join(sorted(RESERVED, reverse=True))}'" in rule
+@pytest.mark.parametrize("table", TABLES)
+def test_table_has_the_columns_of_its_stream(table: str) -> None:
+    """The table holds what the stream declares, but for reserved names, in the workspace's spelling of each type."""
+    held = _kinds(_TABLES[table]["columns"])
+    stream = _kinds(_LOGS["streams"][stream_of(table)]["columns"])
+    assert set(held.values()) <= _TABLE_TYPES
+    assert {name: kind.lower() for name, kind in held.items()} == {n: k for n, k in stream.items() if n not in RESERVED}
 
 
-def test_rule_has_an_endpoint_of_its_own() -> None:
-    """The rule is of kind Direct, without which it has no ingestion endpoint."""
-    assert "kind: 'Direct'" in _resource("rule")
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_pass_from_the_stream_to_the_table(table: str) -> None:
+    """The transformation drops the columns that the table lacks and nothing else."""
+    made = _TABLES[table]
+    assert made["stream"] == stream_of(table)
+    dropped = re.fullmatch(r"source(?: \| project-away ([\w, ]+))?", made["transformKql"])
+    assert dropped is not None
+    gone = set(dropped.group(1).split(", ")) if dropped.group(1) else set()
+    assert gone == TABLES[table].keys() - {each["name"] for each in made["columns"]}
+
+
+def test_the_rule_is_made_of_the_file() -> None:
+    """The data collection rule and the tables load that file, and the rule is of kind Direct: it has an endpoint of its own."""
+    ingestion, tables = read(INFRA / "modules/ingestion.bicep"), read(INFRA / "modules/log-tables.bicep")
+    for template in (ingestion, tables):
+        assert text_of(template.variables["logs"]) == "loadJsonContent('../tables.json')"
+    rule = ingestion.resource("rule")
+    properties = members(rule.member("properties"))
+    assert literal(rule.member("kind")) == "Direct"
+    assert text_of(properties["streamDeclarations"]) == "logs.streams"
+    flow = re.sub(r"\s+", " ", text_of(properties["dataFlows"]))
+    assert flow.startswith("[ for table in logs.tables: {")
+    for each in ("streams: [ table.stream ]", "transformKql: table.transformKql", "outputStream: table.stream"):
+        assert each in flow
+    made = tables.resource("made")
+    assert text_of(members(made.member("properties", "schema"))["columns"]) == "table.columns"
 
 
 def test_column_names_are_well_formed() -> None:
@@ -81,7 +99,8 @@ def test_column_names_are_well_formed() -> None:
 
 def test_no_column_has_a_reserved_name() -> None:
     """No column is called as Log Analytics calls its own."""
-    assert [name for name in WORKSPACE_COLUMNS if name.lower() in _RESERVED] == []
+    held = [column["name"] for table in _TABLES.values() for column in table["columns"]]
+    assert [name for name in (*held, *WORKSPACE_COLUMNS) if name.lower() in _RESERVED] == []
 
 
 def test_a_posture_row_has_exactly_the_columns() -> None:
