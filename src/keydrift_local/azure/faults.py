@@ -98,6 +98,11 @@ class Faults:
     def __init__(self) -> None:
         self._faults: list[Fault] = []
 
+    @property
+    def active(self) -> bool:
+        """Whether any is in force."""
+        return bool(self._faults)
+
     def set(self, fault: Mapping[str, object] | None) -> None:
         """Add a fault, or clear all. Raises ConfigError."""
         if fault is None:
