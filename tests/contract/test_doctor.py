@@ -544,6 +544,16 @@ async def test_two_event_subscriptions_cover_together(azure: LocalAzure, given: 
     assert (await diagnosed(azure, given))[EVENTS].status is Status.FAIL
 
 
+async def test_a_tenant_file_without_event_grid_counts_as_subscribed(azure: LocalAzure, given: dict[str, str]) -> None:
+    """A tenant file that says nothing about Event Grid has events delivered, so the check is ok and says on whose word; once an
+    event subscription is named, only those named count."""
+    serve(azure, tenant(key_vault(rbac=True)))
+    found = (await diagnosed(azure, given))[EVENTS]
+    assert (found.status, "`counted-as-subscribed`" in found.found) == (Status.OK, True), found
+    azure.change({"put": topic("other", "/subscriptions/x")})
+    assert (await diagnosed(azure, given))[EVENTS].status is Status.FAIL
+
+
 # --- the report -----------------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from keydrift.resource_id import MANAGEMENT_GROUP, ResourceId
 from keydrift_local.azure import authorization
+from keydrift_local.azure.event_grid import counted_in
 from keydrift_local.azure.messages import Answer, Call, error, page
 from keydrift_local.azure.resources import current_version, served
 from keydrift_local.documents import JsonObject, text
@@ -71,16 +72,18 @@ def _resources(call: Call, tenant: Tenant, page_size: int, asked: ResourceId) ->
         scope = ResourceId.parse("/" + "/".join(call.parts[:provider]))
         if is_resource_group(scope) and not tenant.resource_group_exists(scope):
             return _no_group(scope)
-        found = tenant.index.resources_in(scope, "/".join(segments[provider + 1 :]))
+        kind = "/".join(segments[provider + 1 :])
+        found = tenant.index.resources_in(scope, kind) or counted_in(tenant, scope, kind)
         return page(call, found, page_size, partial(served, tenant))
     return _children(call, tenant, page_size, parent)
 
 
 def _children(call: Call, tenant: Tenant, page_size: int, parent: ResourceId) -> Answer:
     owner = tenant.find(Section.RESOURCES, parent)
-    if owner is None:
-        return _not_found(tenant, parent)
     kind = call.segments[-1]
+    if owner is None:
+        subscribed = counted_in(tenant, parent, f"{parent.resource_type}/{kind}")
+        return page(call, subscribed, page_size, partial(served, tenant)) if subscribed else _not_found(tenant, parent)
     if kind == "backupprotecteditems" and parent.resource_type == _RECOVERY_VAULT:
         return page(call, _protected_items(call, tenant, parent), page_size, partial(served, tenant))
     found = tenant.index.resources_in(parent, f"{parent.resource_type}/{kind}")
