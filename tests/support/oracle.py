@@ -1,8 +1,8 @@
 """A second opinion: what a key binding's verdict has to be, worked out apart from the product, in plain loops.
 
-Written from the catalogue and from Azure's rules, sharing only the nouns and the catalogue's level table with the product: its
-requirements are typed here anew, its wildcards are a regular expression, and a permission is looked up one by one. Slow is fine;
-what must never happen is that a line is copied from what it checks.
+Written from the catalogue and from Azure's rules, sharing only the nouns with the product: its requirements and the levels of the
+codes are typed here anew, its wildcards are a regular expression, and a permission is looked up one by one. Slow is fine; what
+must never happen is that a line is copied from what it checks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keydrift.catalogue import level_of
 from keydrift.facts import Absent, DeletedKeyStore, Facts, KeyObject, KeyVault, ManagedHsm, Principal, StoreFacts
 from keydrift.key_uri import KeyUri
 from keydrift.model import AppIdentity, KeyBinding, Scenario, State, StoreObject
@@ -20,6 +19,22 @@ from support.oracle_grants import NEEDS, Who, judge_grants
 _VAULT_CMK = (Scenario.BACKUP_VAULT_CMK, Scenario.RSV_CMK)
 _BACKING_UP = (Scenario.ADE_KEK, Scenario.CVM_CMK)
 _CONFIDENTIAL = (Scenario.CVM_CMK, Scenario.CVM_DES)
+_DOUBTS = {"facts-unreadable", "role-assignment-conditional"}
+_DANGERS = {
+    "advisory-permission-missing",
+    "encryption-inconsistent",
+    "grant-expiring",
+    "hsm-unsupported",
+    "key-expiring",
+    "key-rotation-stalled",
+    "key-versions-excessive",
+    "network-perimeter",
+    "network-unsupported-with-user-identity",
+    "purge-protection-off",
+    "region-mismatch",
+    "secret-expiring",
+    "soft-delete-off",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +72,20 @@ def second_opinion(
     codes |= _consumers(binding)
     for target in binding.objects:
         codes |= _object(binding, target, facts.stores.get(target.uri.host), now, key_expiry)
-    if any(level_of(code, binding.scenario) is State.LOST for code in codes):
+    levels = {_level(code, binding.scenario) for code in codes}
+    if State.LOST in levels:
         # What is still in doubt could not undo the loss, so no verdict needs it
-        codes -= {"facts-unreadable", "role-assignment-conditional"}
-    state = max((level_of(code, binding.scenario) for code in codes), key=lambda s: s.rank, default=State.HELD)
+        codes -= _DOUBTS
+    state = next((each for each in (State.LOST, State.UNKNOWN, State.AT_RISK) if each in levels), State.HELD)
     return Opinion(state=state, codes=frozenset(codes), missing=frozenset(name.lower() for name in missing))
+
+
+def _level(code: str, scenario: Scenario) -> State:
+    if code in _DOUBTS:
+        return State.UNKNOWN
+    if code in _DANGERS or (code in ("key-expired", "key-not-yet-valid") and scenario in _BACKING_UP):
+        return State.AT_RISK
+    return State.LOST
 
 
 # --- principals ----------------------------------------------------------------------------------------------------------
