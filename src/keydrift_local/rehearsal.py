@@ -35,7 +35,7 @@ from keydrift_local.host_files import read_host_json
 from keydrift_local.host_queue import POISON_SUFFIX, QueuePump, QueueSettings
 from keydrift_local.laptop import APP, HOST_SETTINGS, environment, serving
 from keydrift_local.local_azure import LocalAzure
-from keydrift_local.scenario_file import Advance, Change, Fault, RawEvent, ScenarioFile, Step, Sweep
+from keydrift_local.scenario_file import Advance, Change, Fault, PlacedChange, RawEvent, ScenarioFile, Step, Sweep
 from keydrift_local.worker import Trigger, Worker
 
 log = getLogger(__name__)
@@ -104,14 +104,20 @@ class Rehearsal:
         """The alerts delivered so far, as sent, in order."""
         return self.azure.logs.rows(ALERTS)
 
+    @property
+    def now(self) -> datetime:
+        """The simulated time."""
+        return self._clock.now()
+
     async def play(self, step: Step) -> None:
         """Play one step, and everything that is due then. Raises ConfigError for a change or fault that fits nothing."""
         end: datetime | None = None
         match step:
             case Sweep():
                 await self._tick("sweep")
-            case Change(change=change, actor=actor, silent=silent, where=where):
-                self._deliver_all(_placed(where, lambda: self.azure.change(change, actor, silent=silent)))
+            case Change():
+                # All of them before any of their events: what is changed together is seen together
+                self._deliver_all([event for change in step.changes for event in self._change(step, change)])
             case RawEvent(event=event):
                 self._deliver_all(event if isinstance(event, list) else [event])
             case Fault(fault=fault, where=where):
@@ -121,6 +127,9 @@ class Rehearsal:
             case _:
                 assert_never(step)
         await self._run_until(end)
+
+    def _change(self, step: Change, change: PlacedChange) -> list[JsonObject]:
+        return _placed(change.where, lambda: self.azure.change(change.body, step.actor, silent=step.silent))
 
     def _deliver_all(self, events: list[JsonObject] | list[object]) -> None:
         self._deliveries += [_Delivery(event=event, due=self._clock.now()) for event in events]
@@ -186,26 +195,36 @@ def _placed[T](where: str, act: Callable[[], T]) -> T:
 @asynccontextmanager
 async def rehearsing(scenario: ScenarioFile, found: Worker) -> AsyncIterator[Rehearsal]:
     """Everything that a scenario needs, in a directory of its own that is removed at the end."""
-    start = scenario.tenant.now or bootstrap.SystemClock().now().replace(microsecond=0)
-    clock = SimulatedClock(start)
+    clock = SimulatedClock(scenario.tenant.now or bootstrap.SystemClock().now().replace(microsecond=0))
     with tempfile.TemporaryDirectory(prefix="keydrift-") as folder, serving(scenario.tenant, clock=clock) as laptop:
-        state = Path(folder) / "state.db"
-        with environment({"KEYDRIFT_STATE": f"sqlite:{state}", **scenario.settings}):
-            settings = Settings.from_environment(os.environ)
-            name = settings.recheck_queue
-            queues = {
-                "recheck": SqliteQueue(state, name, clock),
-                "recheck_poison": SqliteQueue(state, f"{name}{POISON_SUFFIX}", clock),
-            }
-            application = bootstrap.compose(settings, os.environ, clock)
-            bootstrap.install(application)
-            try:
-                yield Rehearsal(laptop.azure, clock, found, queues)
-            finally:
-                bootstrap.install(None)
-                await application.close()
-                for queue in queues.values():
-                    await queue.close()
+        async with staged(laptop.azure, clock, found, Path(folder) / "state.db", scenario.settings) as rehearsal:
+            yield rehearsal
+
+
+@asynccontextmanager
+async def staged(
+    azure: LocalAzure, clock: SimulatedClock, found: Worker, state: Path, chosen: Mapping[str, str]
+) -> AsyncIterator[Rehearsal]:
+    """The function app on an Azure that is served, and set in the environment, already. The state file is kept.
+
+    `chosen` are settings by their documented names.
+    """
+    with environment({"KEYDRIFT_STATE": f"sqlite:{state}", **chosen}):
+        settings = Settings.from_environment(os.environ)
+        name = settings.recheck_queue
+        queues = {
+            "recheck": SqliteQueue(state, name, clock),
+            "recheck_poison": SqliteQueue(state, f"{name}{POISON_SUFFIX}", clock),
+        }
+        application = bootstrap.compose(settings, os.environ, clock)
+        bootstrap.install(application)
+        try:
+            yield Rehearsal(azure, clock, found, queues)
+        finally:
+            bootstrap.install(None)
+            await application.close()
+            for queue in queues.values():
+                await queue.close()
 
 
 async def rehearse(scenario: ScenarioFile) -> list[JsonObject]:

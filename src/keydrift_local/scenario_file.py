@@ -25,13 +25,20 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """Change the tenant; Azure's events for it follow unless it is silent. `where` is its path in the file."""
+class PlacedChange:
+    """One change of the tenant. `where` is its path in the file."""
 
-    change: JsonObject
+    body: JsonObject
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Change the tenant, in one object or in several together; Azure's events for it follow unless it is silent."""
+
+    changes: tuple[PlacedChange, ...]
     actor: Mapping[str, str] | None
     silent: bool
-    where: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +177,19 @@ class _Checker:
         silent = step.get("silent", False)
         if not isinstance(silent, bool):
             raise self._wrong(f"{path}.silent", "true or false")
-        change = self._object(step["change"], f"{path}.change")
         return Change(
-            change=change, actor=cast("Mapping[str, str] | None", actor), silent=silent, where=self._at(f"{path}.change")
+            changes=self._changes(step["change"], f"{path}.change"),
+            actor=cast("Mapping[str, str] | None", actor),
+            silent=silent,
         )
+
+    def _changes(self, value: object, path: str) -> tuple[PlacedChange, ...]:
+        if not isinstance(value, list):
+            return (PlacedChange(body=self._object(value, path), where=self._at(path)),)
+        if not value:
+            raise self._wrong(path, "at least one change")
+        places = [(each, f"{path}[{position}]") for position, each in enumerate(value)]
+        return tuple(PlacedChange(body=self._object(each, place), where=self._at(place)) for each, place in places)
 
     def _duration(self, value: object, path: str) -> timedelta:
         try:

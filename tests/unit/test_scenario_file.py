@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keydrift.errors import ConfigError
-from keydrift_local.scenario_file import Advance, Change, Fault, RawEvent, ScenarioFile, Sweep, load_scenario
+from keydrift_local.scenario_file import Advance, Change, Fault, PlacedChange, RawEvent, ScenarioFile, Sweep, load_scenario
 
 TENANT = {"tenantId": "00000000-0000-0000-0000-0000000000aa"}
 
@@ -39,8 +39,8 @@ def test_every_kind_of_step(tmp_path: Path) -> None:
     actor = {"objectId": "o", "upn": "u", "appId": "a", "ip": "i"}
     assert scenario.steps == (
         Sweep(),
-        Change(change={"delete": "/subscriptions/x"}, actor=actor, silent=False, where=f"{at}[1].change"),
-        Change(change={"merge": {"id": "x"}}, actor=None, silent=True, where=f"{at}[2].change"),
+        Change(changes=(PlacedChange(body={"delete": "/subscriptions/x"}, where=f"{at}[1].change"),), actor=actor, silent=False),
+        Change(changes=(PlacedChange(body={"merge": {"id": "x"}}, where=f"{at}[2].change"),), actor=None, silent=True),
         RawEvent(event={"id": "e"}),
         RawEvent(event=["not an object"]),
         RawEvent(event="text"),
@@ -48,6 +48,19 @@ def test_every_kind_of_step(tmp_path: Path) -> None:
         Fault(fault=None, where=f"{at}[7].fault"),
         Advance(by=timedelta(minutes=10)),
     )
+
+
+def test_changes_made_together(tmp_path: Path) -> None:
+    """A list of changes is one step with one actor, each with its place; an empty list is refused."""
+    together: list[dict[str, object]] = [{"delete": "/subscriptions/x"}, {"put": {"id": "y"}}]
+    (step,) = _load(tmp_path, steps=[{"change": together, "actor": {"upn": "u"}}]).steps
+    at = f"{tmp_path / 'scenario.json'}: $.steps[0].change"
+    placed = (PlacedChange(body=together[0], where=f"{at}[0]"), PlacedChange(body=together[1], where=f"{at}[1]"))
+    assert step == Change(changes=placed, actor={"upn": "u"}, silent=False)
+    with pytest.raises(ConfigError, match=r"\$\.steps\[0\]\.change: expected at least one change"):
+        _load(tmp_path, steps=[{"change": []}])
+    with pytest.raises(ConfigError, match=r"\$\.steps\[0\]\.change\[1\]: expected an object"):
+        _load(tmp_path, steps=[{"change": [together[0], "x"]}])
 
 
 @pytest.mark.parametrize(
