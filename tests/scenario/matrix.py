@@ -1,7 +1,8 @@
 """The mutation matrix: for each finding code what takes the key away, what only looks like it, and where neither applies.
 
 A cell is a code, a scenario and a permission model. It holds a mutation of the healthy tenant with a near-miss beside it, or the
-reason why the code cannot come up there. The changes themselves are in `matrix_edits`.
+reason why the code cannot come up there; and, where the mutation raises no event, the reason for that. The changes themselves are
+in `matrix_edits`, how each cell is played in `matrix_cases`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from types import MappingProxyType
 
 from keydrift.model import PermissionModel, Scenario
 from scenario import matrix_edits as edits
-from scenario.matrix_edits import ADE, BY_BACKUP, DAY, HSM, NOW
+from scenario.matrix_edits import ADE, BY_BACKUP, DAY, NOW
 from support.tenants import HEALTHY, Document, healthy
 
 type Edit = Callable[[Document, Scenario, PermissionModel], object]
@@ -25,6 +26,13 @@ class Row:
 
     `shared` says that the mutation is of the key or its store, so that another binding of the same key shows the code too, in
     whichever cells it applies. `elsewhere` are the reasons; one for a scenario goes before one for a permission model.
+
+    The same as events: `before` (for the near-miss `near_before`) is what the tenant holds already when the change comes, else it
+    is the healthy one. `unheard` are the reasons why the change alone tells nothing and a sweep has to find it: Azure emits no
+    event, makes the change itself (`by_azure`), or the event's recheck leaves it to a daily count (`daily`). `assumed` is what
+    the event stands on that no document says, `besides` another way to the code that raises no event. `announced` is Key
+    Vault's event when the time itself has brought the finding about. `repoints`: the consumer names another key afterwards,
+    which is told besides.
     """
 
     code: str
@@ -35,6 +43,26 @@ class Row:
     near_miss: Edit
     shared: bool = False
     elsewhere: Reasons = field(default_factory=lambda: MappingProxyType({}))
+    before: Edit | None = None
+    near_before: Edit | None = None
+    unheard: Reasons = field(default_factory=lambda: MappingProxyType({}))
+    by_azure: bool = False
+    daily: bool = False
+    repoints: bool = False
+    assumed: str = ""
+    besides: str = ""
+    announced: str = ""
+
+    def silence(self, scenario: Scenario, model: PermissionModel) -> str | None:
+        """Why the change alone tells nothing; None where its event does."""
+        return self.unheard.get(scenario) or self.unheard.get(model)
+
+    def start(self, scenario: Scenario, model: PermissionModel, edit: Edit | None) -> Document:
+        """The tenant before a change, with that edit (`before` or `near_before`)."""
+        tenant = healthy(scenario, model)
+        if edit is not None:
+            edit(tenant, scenario, model)
+        return tenant
 
     def reason(self, scenario: Scenario, model: PermissionModel) -> str | None:
         """Why the code does not apply to a scenario under a model; None where it does."""
@@ -83,6 +111,11 @@ _RBAC_ONLY = _models(
     managed_hsm="Azure's roles and denies reach the control plane of a Managed HSM only",
 )
 _HSM_ONLY = _models(access_policy="a vault has no local roles", rbac="a vault has no local roles")
+_HSM_IS_SILENT = _models(managed_hsm="Managed HSM does not support Event Grid")
+_KEYS_ARE_SILENT = _HSM_IS_SILENT | dict.fromkeys(
+    (PermissionModel.ACCESS_POLICY, PermissionModel.RBAC),
+    "Key Vault tells of new versions only, not of deletion, disabling or changed dates",
+)
 _KEYLESS: Reasons = {Scenario.ADE_BEK: "needs a secret only, no key"}
 _NO_SECRET = _but(ADE, "needs a key only, no secret")
 _NO_OWN_IDENTITY = _but(
@@ -90,6 +123,10 @@ _NO_OWN_IDENTITY = _but(
 )
 _NO_APP = _but(BY_BACKUP, "the principal is a managed identity: its codes are `identity-*`")
 _NOT_PROTECTED = _each(ADE, "disk encryption asks for it itself; Azure Backup's pages do not")
+
+
+def _everywhere(reason: str) -> dict[Scenario | PermissionModel, str]:
+    return dict.fromkeys(PermissionModel, reason)
 
 
 def _set(**properties: object) -> Edit:
@@ -124,10 +161,10 @@ def _encryption_state(state: str) -> Edit:
     return edit
 
 
-def _store_in(location: str) -> Edit:
-    def edit(tenant: Document, _scenario: Scenario, model: PermissionModel) -> None:
-        kind = "managedHSMs" if model is HSM else "vaults"
-        edits.resource(tenant, f"Microsoft.KeyVault/{kind}")["location"] = location
+def _move_to_vault_in(location: str) -> Edit:
+    def edit(tenant: Document, scenario: Scenario, model: PermissionModel) -> None:
+        edits.near_move_to_other_vault(tenant, scenario, model)
+        edits.other_vault(tenant)["location"] = location
 
     return edit
 
@@ -141,6 +178,7 @@ GRANTS = (
         mutate=edits.drop_policy,
         near_miss=edits.near_policy_of_group,
         elsewhere=_POLICIES_ONLY,
+        besides="the principal leaves the group that the entry names",
     ),
     Row(
         code="access-policy-insufficient",
@@ -178,6 +216,7 @@ GRANTS = (
         mutate=edits.drop_assignments,
         near_miss=edits.near_assign_above,
         elsewhere=_RBAC_ONLY,
+        besides="the principal leaves the group that holds the role, or the assignment stands at a management group",
     ),
     Row(
         code="role-insufficient",
@@ -196,6 +235,7 @@ GRANTS = (
         mutate=edits.deny,
         near_miss=edits.near_deny_that_excludes,
         elsewhere=_RBAC_ONLY,
+        assumed="deny assignments are mostly made by Azure itself: that those made by others raise this event is not documented",
     ),
     Row(
         code="role-assignment-conditional",
@@ -214,6 +254,7 @@ GRANTS = (
         mutate=edits.drop_assignments,
         near_miss=edits.near_assign_above,
         elsewhere=_HSM_ONLY,
+        unheard=_HSM_IS_SILENT,
     ),
     Row(
         code="hsm-role-insufficient",
@@ -223,6 +264,7 @@ GRANTS = (
         mutate=edits.lesser_role,
         near_miss=edits.near_exact_custom_role,
         elsewhere=_HSM_ONLY,
+        unheard=_HSM_IS_SILENT,
     ),
     Row(
         code="advisory-permission-missing",
@@ -247,6 +289,7 @@ GRANTS = (
         elsewhere=_models(
             access_policy="an access policy has no end", managed_hsm="a Managed HSM's local role assignment has no end"
         ),
+        unheard=_everywhere("Privileged Identity Management keeps a grant's end for itself: no event is documented"),
     ),
 )
 
@@ -269,6 +312,7 @@ PRINCIPALS = (
         near_miss=edits.near_user_identity,
         elsewhere=_but(VAULT_CMK, "a disk encryption set uses the identity that is attached: no setting names another")
         | _each(BY_BACKUP, _NO_OWN_IDENTITY[Scenario.ADE_BEK]),
+        before=edits.near_user_identity,
     ),
     Row(
         code="identity-deleted",
@@ -278,6 +322,7 @@ PRINCIPALS = (
         mutate=edits.delete_user_identity,
         near_miss=edits.near_user_identity,
         elsewhere=_NO_OWN_IDENTITY,
+        before=edits.near_user_identity,
     ),
     Row(
         code="principal-not-found",
@@ -287,6 +332,7 @@ PRINCIPALS = (
         mutate=lambda tenant, _scenario, _model: tenant["directory"]["servicePrincipals"].clear(),
         near_miss=_app(displayName="Azure Backup"),
         elsewhere=_NO_APP,
+        unheard=_everywhere("the directory emits no Event Grid event"),
     ),
     Row(
         code="principal-disabled",
@@ -296,6 +342,7 @@ PRINCIPALS = (
         mutate=_app(accountEnabled=False),
         near_miss=_app(accountEnabled=None),
         elsewhere=_NO_APP,
+        unheard=_everywhere("the directory emits no Event Grid event"),
     ),
 )
 
@@ -309,6 +356,7 @@ OBJECTS = (
         near_miss=lambda tenant, _scenario, model: edits.near_new_version(tenant, model),
         shared=True,
         elsewhere=_KEYLESS,
+        unheard=_KEYS_ARE_SILENT,
     ),
     Row(
         code="key-disabled",
@@ -319,6 +367,7 @@ OBJECTS = (
         near_miss=lambda tenant, _scenario, model: edits.near_other_object_disabled(tenant, model, "keys"),
         shared=True,
         elsewhere=_KEYLESS,
+        unheard=_KEYS_ARE_SILENT,
     ),
     Row(
         code="key-expired",
@@ -329,6 +378,8 @@ OBJECTS = (
         near_miss=_key(exp=NOW + 60 * DAY),
         shared=True,
         elsewhere=_KEYLESS,
+        unheard=_KEYS_ARE_SILENT,
+        announced="KeyExpired",
     ),
     Row(
         code="key-not-yet-valid",
@@ -339,6 +390,7 @@ OBJECTS = (
         near_miss=_key(nbf=NOW - DAY),
         shared=True,
         elsewhere=_KEYLESS,
+        unheard=_KEYS_ARE_SILENT,
     ),
     Row(
         code="key-expiring",
@@ -349,6 +401,8 @@ OBJECTS = (
         near_miss=_key(exp=NOW + 31 * DAY),
         shared=True,
         elsewhere=_KEYLESS,
+        unheard=_KEYS_ARE_SILENT,
+        announced="KeyNearExpiry",
     ),
     Row(
         code="key-unsuitable",
@@ -358,6 +412,7 @@ OBJECTS = (
         mutate=edits.make_elliptic,
         near_miss=edits.near_other_rsa,
         elsewhere=_but(VAULT_CMK, "only a vault's own encryption states which keys it takes; disk encryption checks its own"),
+        unheard=_HSM_IS_SILENT,
     ),
     Row(
         code="key-versions-excessive",
@@ -367,6 +422,13 @@ OBJECTS = (
         mutate=lambda tenant, _scenario, model: edits.give_versions(tenant, model, 501),
         near_miss=lambda tenant, _scenario, model: edits.give_versions(tenant, model, 500),
         elsewhere=_but(BACKED_UP, "the scenario does not back the key up"),
+        before=lambda tenant, _scenario, model: edits.give_versions(tenant, model, 500),
+        near_before=lambda tenant, _scenario, model: edits.give_versions(tenant, model, 499),
+        unheard=_everywhere(
+            "`KeyNewVersionCreated` is heard, but counting takes many reads: it is done once a day, not for an event"
+        )
+        | _HSM_IS_SILENT,
+        daily=True,
     ),
     Row(
         code="key-rotation-stalled",
@@ -376,6 +438,8 @@ OBJECTS = (
         mutate=_encryption_set(autoKeyRotationError={"code": "KeyVaultAccessForbidden", "message": "forbidden"}),
         near_miss=_encryption_set(autoKeyRotationError=None, rotationToLatestKeyVersionEnabled=False),
         elsewhere=_but(frozenset({Scenario.CVM_DES}), "only a disk encryption set reports on rotation"),
+        unheard=_everywhere("Azure notes the error itself, at nobody's request"),
+        by_azure=True,
     ),
     Row(
         code="secret-not-found",
@@ -385,6 +449,7 @@ OBJECTS = (
         mutate=lambda tenant, _scenario, model: edits.drop_object(tenant, model, "secrets"),
         near_miss=lambda tenant, _scenario, _model: edits.near_spelled_otherwise(tenant, "secrets"),
         elsewhere=_NO_SECRET,
+        unheard=_KEYS_ARE_SILENT,
     ),
     Row(
         code="secret-disabled",
@@ -394,6 +459,7 @@ OBJECTS = (
         mutate=_secret(enabled=False),
         near_miss=lambda tenant, _scenario, model: edits.near_other_object_disabled(tenant, model, "secrets"),
         elsewhere=_NO_SECRET,
+        unheard=_KEYS_ARE_SILENT,
     ),
     Row(
         code="secret-expiring",
@@ -403,6 +469,8 @@ OBJECTS = (
         mutate=_secret(exp=NOW + 10 * DAY),
         near_miss=_secret(exp=NOW + 31 * DAY),
         elsewhere=_NO_SECRET,
+        unheard=_KEYS_ARE_SILENT,
+        announced="SecretNearExpiry",
     ),
 )
 
@@ -433,6 +501,7 @@ STORES = (
         mutate=_set(publicNetworkAccess="SecuredByPerimeter"),
         near_miss=_set(publicNetworkAccess="Disabled"),
         shared=True,
+        assumed="that joining a perimeter, a resource of its own, also writes the key store is not documented",
     ),
     Row(
         code="network-unsupported-with-user-identity",
@@ -442,6 +511,7 @@ STORES = (
         mutate=edits.restrict_with_user_identity,
         near_miss=edits.near_user_identity,
         elsewhere=_but(VAULT_CMK, "Azure states the restriction for a vault's own encryption only"),
+        before=edits.near_user_identity,
     ),
     Row(
         code="purge-protection-off",
@@ -452,6 +522,7 @@ STORES = (
         near_miss=_set(softDeleteRetentionInDays=7),
         shared=True,
         elsewhere=_NOT_PROTECTED,
+        assumed="Azure lets it be switched on only, so this event stands for a store that is written without it",
     ),
     Row(
         code="soft-delete-off",
@@ -462,6 +533,7 @@ STORES = (
         near_miss=_set(softDeleteRetentionInDays=7),
         shared=True,
         elsewhere=_NOT_PROTECTED | _models(managed_hsm="a Managed HSM's soft delete cannot be switched off"),
+        assumed="Azure lets it be switched on only, so this event stands for a store that is written without it",
     ),
     Row(
         code="tenant-mismatch",
@@ -475,11 +547,12 @@ STORES = (
     Row(
         code="region-mismatch",
         when="the Recovery Services vault and the key vault are in different regions",
-        change="the key vault is in North Europe",
-        near="its region is written `West Europe`",
-        mutate=_store_in("northeurope"),
-        near_miss=_store_in("West Europe"),
+        change="the vault is pointed at a key in a key vault in North Europe that grants all",
+        near="that key vault's region is written `West Europe`",
+        mutate=_move_to_vault_in("northeurope"),
+        near_miss=_move_to_vault_in("West Europe"),
         elsewhere=_but(frozenset({Scenario.RSV_CMK}), "Azure asks for one region for a Recovery Services vault only"),
+        repoints=True,
     ),
     Row(
         code="hsm-unsupported",
@@ -491,6 +564,7 @@ STORES = (
         elsewhere=_but(
             frozenset({Scenario.RSV_CMK}), "a Managed HSM is supported, or (disk encryption) holds no secrets and cannot come up"
         ),
+        repoints=True,
     ),
     Row(
         code="encryption-inconsistent",
@@ -500,6 +574,8 @@ STORES = (
         mutate=_encryption_state("Inconsistent"),
         near_miss=_encryption_state("ENABLED"),
         elsewhere=_but(frozenset({Scenario.BACKUP_VAULT_CMK}), "only a backup vault reports its encryption state"),
+        unheard=_everywhere("Azure notes the state itself, at nobody's request"),
+        by_azure=True,
     ),
 )
 
@@ -512,6 +588,7 @@ MONITOR = (
         mutate=lambda tenant, scenario, model: edits.refuse_object(tenant, scenario, model, 403, None),
         near_miss=lambda tenant, scenario, model: edits.refuse_object(tenant, scenario, model, 503, 1),
         shared=True,
+        unheard=_everywhere("a refused read is no change of the tenant: only who reads meets it"),
     ),
 )
 

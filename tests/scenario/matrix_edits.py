@@ -294,7 +294,8 @@ def _use_user_identity(tenant: Document, scenario: Scenario, identity: str = IDE
 
 
 def delete_user_identity(tenant: Document, scenario: Scenario, model: PermissionModel) -> None:
-    _use_user_identity(tenant, scenario)
+    near_user_identity(tenant, scenario, model)
+    tenant["resources"] = [each for each in tenant["resources"] if each["id"] != IDENTITY]
 
 
 def near_user_identity(tenant: Document, scenario: Scenario, model: PermissionModel) -> None:
@@ -349,15 +350,18 @@ def near_spelled_otherwise(tenant: Document, kind: str) -> None:
 
 
 def make_elliptic(tenant: Document, scenario: Scenario, model: PermissionModel) -> None:
+    """A key changes its type by a new version only."""
+    near_new_version(tenant, model)
     if model is HSM:
-        key_of(tenant, model)["key"] = {"kty": "EC-HSM", "crv": "P-256"}
+        key_of(tenant, model)["key"] |= {"kty": "EC-HSM", "crv": "P-256"}
     else:
         key_of(tenant, model).update(kty="EC", curveName="P-256", keySize=None)
 
 
 def near_other_rsa(tenant: Document, scenario: Scenario, model: PermissionModel) -> None:
+    near_new_version(tenant, model)
     if model is HSM:
-        key_of(tenant, model)["key"] = {"kty": "RSA-HSM", "n": "A" * 683}  # base64url of 512 bytes
+        key_of(tenant, model)["key"] |= {"kty": "RSA-HSM", "n": "A" * 683}  # base64url of 512 bytes
     else:
         key_of(tenant, model).update(kty="RSA-HSM", keySize=4096)
 
@@ -412,6 +416,11 @@ def move_to_hsm(tenant: Document, scenario: Scenario, model: PermissionModel) ->
     grants = [hsm_role_assignment(2, "/keys", HSM_CRYPTO_SERVICE_ENCRYPTION_USER, IDENTITY_OBJECT_ID)]
     tenant["managedHsms"] = {hsm_id(): {"keys": [{"name": "k1"}], "roleAssignments": grants}}
     _point_at(tenant, "https://hsm1.managedhsm.azure.net/keys/k1")
+
+
+def other_vault(tenant: Document) -> Document:
+    """The key vault that the consumer was moved to."""
+    return _named(tenant, vault_id("kv2"))
 
 
 def near_move_to_other_vault(tenant: Document, scenario: Scenario, model: PermissionModel) -> None:

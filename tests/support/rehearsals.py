@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from keydrift.adapters.sqlite_entities import SqliteEntities
 from keydrift.state import State
+from keydrift_local.clock import SimulatedClock
+from keydrift_local.laptop import environment, identity
 from keydrift_local.local_azure import LocalAzure
-from keydrift_local.rehearsal import Rehearsal, rehearsing, worker
+from keydrift_local.rehearsal import Rehearsal, rehearsing, staged, worker
 from keydrift_local.scenario_file import ScenarioFile, load_scenario
+from keydrift_local.tenant_file import parse_tenant
 
 type Document = dict[str, Any]
 
@@ -72,6 +78,40 @@ async def rehearsal(folder: Path, tenant: Document, *steps: Mapping[str, object]
         played = Played(playing, folder)
         await played.play(*steps)
         yield played
+
+
+class Stage:
+    """One Azure for many rehearsals. Those that begin alike begin with the state that the beginning left, played only once."""
+
+    def __init__(self, azure: LocalAzure, folder: Path) -> None:
+        self._azure, self._folder = azure, folder
+        self._left: dict[str, tuple[Path, datetime]] = {}
+
+    @asynccontextmanager
+    async def after(self, beginning: Sequence[Mapping[str, object]], scenario: Document) -> AsyncIterator[Played]:
+        """A rehearsal of a scenario file in which the beginning, which changes nothing in the tenant, has been played."""
+        key = json.dumps([scenario["tenant"], scenario["settings"], list(beginning)])
+        if key not in self._left:
+            state, start = self._folder / f"{len(self._left)}.db", datetime.fromisoformat(scenario["tenant"]["now"])
+            async with self._playing(scenario, state, start) as played:
+                await played.play(*beginning)
+                assert played.alerts == []
+            # Its last look at the clock is a little after the step's end
+            self._left[key] = state, played.rehearsal.now
+        state, now = self._left[key]
+        copied = self._folder / "now.db"
+        shutil.copy(state, copied)
+        async with self._playing(scenario, copied, now) as played:
+            await played.play(*(step for step in beginning if "fault" in step))
+            yield played
+
+    @asynccontextmanager
+    async def _playing(self, scenario: Document, state: Path, start: datetime) -> AsyncIterator[Played]:
+        tenant, clock = parse_tenant(deepcopy(scenario["tenant"]), "test"), SimulatedClock(start)
+        self._azure.load(tenant, clock=clock.now)
+        with environment({**self._azure.environment, **identity(tenant)}):
+            async with staged(self._azure, clock, await worker(), state, scenario["settings"]) as rehearsal:
+                yield Played(rehearsal, self._folder)
 
 
 def _load(folder: Path, tenant: Document, steps: Sequence[Mapping[str, object]], settings: Mapping[str, str]) -> ScenarioFile:
