@@ -18,8 +18,10 @@ from keydrift.collect import Known
 from keydrift.facts import Earlier, Facts, KeyObject, KeyVault, Unread
 from keydrift.inventory import discover
 from keydrift.model import KeyBinding, PermissionModel, Scenario, State, Verdict
+from keydrift.resource_id import ResourceId
 from keydrift.watchlist import Watchlist
 from keydrift_local.local_azure import LocalAzure
+from keydrift_local.tenant_objects import Section
 from support import tenants
 from support.azure import asked, serve
 from support.bulk import BothWays, both_ways
@@ -413,6 +415,25 @@ async def test_a_strange_vault_hides_no_other(azure: LocalAzure) -> None:
     read = stores["kv2.vault.azure.net"]
     assert isinstance(read, Unread)
     assert read.code == "UnexpectedShape at $.value[1].properties.enableRbacAuthorization"
+
+
+async def test_a_vault_without_an_id_hides_no_other(azure: LocalAzure) -> None:
+    """A vault in the list that does not tell its id is unread alone, by its own id; its neighbours are what the list says."""
+    document = two_subscriptions()
+    strange = key_vault("kv2", rbac=True)
+    document["resources"] += [strange, key("k1", vault="kv2"), backup_vault("bv2", "https://kv2.vault.azure.net/keys/k1")]
+    serve(azure, document)
+    async with both_ways() as both:
+        bindings = await bindings_in(both, azure)
+        entry = azure.tenant.find(Section.RESOURCES, ResourceId.parse(strange["id"]))
+        assert entry is not None
+        entry.body["id"] = 5
+        facts = await both.at_once(bindings, KNOWN)
+    stores = {host: found.stores[host].store for host, found in facts.items()}
+    assert isinstance(stores["kv0.vault.azure.net"], KeyVault)
+    read = stores["kv2.vault.azure.net"]
+    assert isinstance(read, Unread)
+    assert read.code == "UnexpectedShape at $.id"
 
 
 async def test_a_vault_that_the_list_does_not_show_is_asked_for(azure: LocalAzure) -> None:

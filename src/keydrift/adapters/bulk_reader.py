@@ -1,13 +1,15 @@
 """A subscription read whole: one paged list for each kind of fact, whatever number of key stores it holds (azure-facts 5.1, 5.2).
 
 Every row that concerns nothing watched is dropped while its page is decoded, so memory holds what is watched, not the tenant. A
-list that fails is `Unread` as a whole, never shorter; a row that cannot be decoded is unread alone where it names its owner.
+list that fails is `Unread` as a whole, never shorter; a row that cannot be decoded is unread alone where it names its owner, and
+a key store that does not tell its id is left to the read by id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
+from logging import getLogger
 from urllib.parse import quote
 
 from keydrift.adapters import arm_decode
@@ -28,6 +30,8 @@ from keydrift.facts import (
     Unread,
 )
 from keydrift.resource_id import ResourceId
+
+log = getLogger(__name__)
 
 _AUTHORIZATION = "Microsoft.Authorization"
 _AUTHORIZATION_VERSION = "2022-04-01"
@@ -53,7 +57,12 @@ class BulkReader:
         word, decode = _kind(kind)
 
         def keep(body: Node) -> tuple[str, Read[KeyStore]] | None:
-            store_id = body["id"].resource_id()
+            try:
+                store_id = body["id"].resource_id()
+            except DecodeError as error:
+                # It hides no other: a key store that the list does not show is read by its own id
+                log.warning("a key store's id could not be read", extra={"subscription": subscription, "reason": str(error)})
+                return None
             return (store_id.key, _decoded(body, decode, str(store_id))) if store_id.key in wanted else None
 
         url = _url(subscription, f"Microsoft.KeyVault/{word}", KEY_VAULT_VERSION)
