@@ -279,6 +279,20 @@ def test_a_declared_table_is_there_before_its_first_row() -> None:
         logs.declare("U_CL", {"X": "number"})
 
 
+def test_a_saved_function_is_called_by_its_name() -> None:
+    """A function that a workspace saves runs with its arguments or their defaults; what is none is refused."""
+    logs = LocalAzure(parse_tenant({"tenantId": "t"}, "test")).logs
+    logs.accept("T_CL", [{"N": 1}, {"N": 2}, {"N": 3}])
+    logs.save("Above", "least:int=1", "T_CL\n| where N > least")
+    logs.save("Count", "", "Above(2) | count")
+    assert [len(logs.query(kql)) for kql in ("Above", "Above()", "Above(2)")] == [2, 2, 1]
+    assert logs.query("Count()") == [{"Count": 1}]
+    with pytest.raises(ValueError, match="`Broken` is no function"):
+        logs.save("Broken", "", "T_CL | where (")
+    with pytest.raises(QueryError):
+        logs.query("Broken()")
+
+
 def test_stop_leaves_nothing_behind() -> None:
     """The certificate file is gone after stop, and the servers answer no more."""
     azure = LocalAzure(parse_tenant({"tenantId": "t"}, "test"))
