@@ -77,6 +77,15 @@ async def test_a_reminder_keeps_opening_and_actor() -> None:
     ]
 
 
+async def test_the_actor_of_an_earlier_drift_is_not_blamed() -> None:
+    """Who took the key away the last time is not named for a new loss that nobody is known for."""
+    played = await play(STORY)
+    again = _reminder(played.alerts[0]) | {"Kind": "opened", "Reason": None, "Sequence": played.alerts[1]["Sequence"] + 1}
+    made = workspace(played)
+    made.hold(ALERTS, [again])
+    assert only(made.ask("KeyDriftOpenAlerts()"), "Kind", "OpenedAt", "ActorName") == [("opened", "2026-01-01T00:02:30Z", None)]
+
+
 async def test_a_resolved_drift_is_not_open() -> None:
     """Nothing is open before the loss and after the repair."""
     played = await play(STORY)
@@ -100,6 +109,10 @@ async def test_time_to_restore_counts_repaired_losses_only() -> None:
         played = await play(case)
         assert [row["Kind"] for row in played.alerts][-1] == "resolved"
         assert workspace(played).ask("KeyDriftTimeToRestore()") == []
+    (_, resolved) = (await play(STORY)).alerts
+    given_up = Workspace(at(10))
+    given_up.hold(ALERTS, [{**resolved, "Reason": "retired"}])
+    assert given_up.ask("KeyDriftTimeToRestore()") == []
 
 
 async def test_not_proven_is_what_has_no_recent_proof() -> None:
@@ -198,8 +211,12 @@ async def test_changes_in_asim() -> None:
         ("Set", f"{operation}write", "backup-oncall@contoso.com", "203.0.113.31", "Cloud Resource", "Success"),
     ]
     assert all(row["Object"].endswith("/vaults/kv1") for row in rows)
+    # The same change behind another key of the vault is no other change
+    (opened, _) = (await play(STORY)).alerts
+    made.hold(ALERTS, [{**opened, "AlertId": "00000000-0000-0000-0000-00000000feed", "BindingId": "another"}])
     nothing = "dynamic([])"
     for arguments, count in {
+        "datetime(null), datetime(null)": 2,
         "datetime(null), datetime(null), dynamic(['203.0.113.7', '203.0.113.3'])": 2,
         "datetime(null), datetime(null), dynamic(['203.0.113.7'])": 1,
         "datetime(null), datetime(null), dynamic(['113.'])": 0,

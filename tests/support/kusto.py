@@ -36,10 +36,6 @@ TABLES: dict[str, Mapping[str, str]] = {
         **dict.fromkeys(("CallerIPAddress", "CorrelationId", "SubscriptionId", "identity_claim_appid_g"), "string"),
         "identity_claim_http_schemas_xmlsoap_org_ws_2005_05_identity_claims_upn_s": "string",
     },
-    "SecurityAlert": {
-        "TimeGenerated": "datetime",
-        **dict.fromkeys(("AlertName", "ProviderName", "SystemAlertId", "Entities", "ExtendedProperties"), "string"),
-    },
 }  # fmt: skip
 
 
