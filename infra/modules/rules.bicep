@@ -50,6 +50,20 @@ var rules = [
     query: loadTextContent('../kql/rules/at-risk.kql')
   }
   {
+    name: 'keydrift-key-changed'
+    title: 'keydrift: A consumer of Azure Backup uses another key'
+    description: 'Whoever points backups at a key of their own can make them unreadable later.'
+    severity: 2
+    frequency: 'PT5M'
+    window: 'PT1H'
+    dimensions: [
+      'CauseKey'
+      'Headline'
+      'ActorName'
+    ]
+    query: loadTextContent('../kql/rules/key-changed.kql')
+  }
+  {
     name: 'keydrift-unknown'
     title: 'keydrift: A key of Azure Backup cannot be judged for an hour'
     description: 'Something that its verdict needs cannot be read. A loss may hide there.'

@@ -10,6 +10,7 @@ param enabled bool = true
 
 var lost = loadYamlContent('../sentinel/lost.yaml')
 var atRisk = loadYamlContent('../sentinel/at-risk.yaml')
+var keyChanged = loadYamlContent('../sentinel/key-changed.yaml')
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = {
   name: workspaceName
@@ -57,5 +58,27 @@ resource atRiskRule 'Microsoft.SecurityInsights/alertRules@2025-01-01-preview' =
     alertDetailsOverride: atRisk.alertDetailsOverride
     eventGroupingSettings: atRisk.eventGroupingSettings
     incidentConfiguration: atRisk.incidentConfiguration
+  }
+}
+
+resource keyChangedRule 'Microsoft.SecurityInsights/alertRules@2025-01-01-preview' = {
+  scope: workspace
+  name: keyChanged.id
+  kind: 'NRT'
+  properties: {
+    displayName: keyChanged.name
+    description: keyChanged.description
+    enabled: enabled
+    severity: keyChanged.severity
+    tactics: keyChanged.tactics
+    techniques: keyChanged.relevantTechniques
+    query: loadTextContent('../kql/rules/key-changed.kql')
+    suppressionEnabled: false
+    suppressionDuration: 'PT5H'
+    entityMappings: keyChanged.entityMappings
+    customDetails: keyChanged.customDetails
+    alertDetailsOverride: keyChanged.alertDetailsOverride
+    eventGroupingSettings: keyChanged.eventGroupingSettings
+    incidentConfiguration: keyChanged.incidentConfiguration
   }
 }

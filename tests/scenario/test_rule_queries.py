@@ -149,6 +149,28 @@ async def test_an_unknown_that_lasts_is_told_once() -> None:
     assert (row["UnknownSince"], row["Code"]) == ("2026-01-01T00:16:00Z", "facts-unreadable")
 
 
+async def test_another_key_is_told_as_such() -> None:
+    """A consumer that names another key raises the rule on that, once a cause; a loss beside it raises its own."""
+    held = workspace(await play("key-changed.found-by-a-sweep"))
+    (row,) = held.ask(RULES["key-changed"])
+    assert (row["Verdict"], row["Severity"], row["KeyUri"]) == ("held", "Medium", "https://kv1.vault.azure.net/keys/k2")
+    assert [held.ask(RULES[name]) for name in ("lost", "at-risk", "unknown")] == [[], [], []]
+    assert held.ask("KeyDriftOpenAlerts()") == []
+    lost = workspace(await play("consumer.points-at-a-key-that-it-may-not-use"))
+    assert only(lost.ask(RULES["key-changed"]), "Verdict", "ActorName") == [("lost", "iam-admin@contoso.com")]
+    assert only(lost.ask(RULES["lost"]), "Severity", "KeyBindings", "Code") == [("High", 1, "role-assignment-absent")]
+    assert [lost.ask(HUNTING[name]) for name in ("flapping", "losses-without-actor-in-activity")] == [[], []]
+    assert workspace(await play(STORY)).ask(RULES["key-changed"]) == []
+
+
+async def test_a_notice_of_another_key_is_no_verdict() -> None:
+    """A notice about a key that is at risk, unknown or lost raises no rule on these: they have an alert of their own."""
+    (notice,) = (await play("key-changed.found-by-a-sweep")).alerts
+    for verdict, rule in (("lost", "lost"), ("at_risk", "at-risk"), ("unknown", "unknown")):
+        made = holding([{**notice, "Verdict": verdict}], at(80))
+        assert (made.ask(RULES[rule]), len(made.ask(RULES["key-changed"]))) == ([], 1)
+
+
 def test_silence_is_told() -> None:
     """No heartbeat within the hour raises the rule, even where there has never been one; one within it does not."""
     query = RULES["monitor-silent"]

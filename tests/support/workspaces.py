@@ -1,26 +1,19 @@
 """A Log Analytics workspace as a deployment makes it, with the rows of a rehearsal in it.
 
-Alerts are those that the product delivered. The product emits no posture and no health rows yet: posture rows are rendered here
-by `row.posture_row` from what a scan decides on the rehearsal's tenant after each step, health rows by `health.health_row`.
+Alerts and posture rows are those that the product delivered. It emits no health rows yet: `health.health_row` renders them here.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from keydrift import bootstrap
 from keydrift.health import HealthCheck, HealthReading, HealthStatus, health_row
-from keydrift.row import posture_row
-from keydrift.scan import scan
-from keydrift.settings import Settings
 from keydrift.tables import ALERTS, HEALTH, POSTURE, RESERVED
 from keydrift_local.azure.log_analytics import LogAnalytics
-from keydrift_local.clock import SimulatedClock
 from keydrift_local.documents import parse_time
 from keydrift_local.rehearsal import rehearsing, worker
 from keydrift_local.scenario_file import ScenarioFile, load_scenario
@@ -34,7 +27,7 @@ CASES = Path(__file__).resolve().parents[1] / "scenario" / "cases"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What a scenario file left behind: alerts as sent, posture rows as scanned after each step, and when it ended."""
+    """What a scenario file left behind: alerts and the posture of its sweeps as sent, and when it ended."""
 
     alerts: Sequence[Row]
     posture: Sequence[Row]
@@ -53,24 +46,11 @@ async def play(case: str) -> Played:
 
 async def played(scenario: ScenarioFile) -> Played:
     """Play a scenario through the function app."""
-    posture: list[Row] = []
     async with rehearsing(scenario, await worker()) as rehearsal:
-        for number, step in enumerate(scenario.steps):
+        for step in scenario.steps:
             await rehearsal.play(step)
-            posture += await _scanned(f"sweep-{number}", rehearsal.azure.logs.clock())
-        return Played(alerts=rehearsal.alerts, posture=posture, ended=rehearsal.azure.logs.clock())
-
-
-async def _scanned(sweep_id: str, at: datetime) -> list[Row]:
-    settings, clock = Settings.from_environment(os.environ), SimulatedClock(at)
-    reads = bootstrap.reading(settings, clock)
-    try:
-        seen = await reads.consumers.subscriptions()
-        assert isinstance(seen, tuple), f"the rehearsal's subscriptions cannot be read: {seen}"
-        result = await scan(consumers=reads.consumers, bulk=reads.bulk, clock=clock, policy=reads.policy, subscriptions=seen)
-    finally:
-        await reads.close()
-    return [posture_row(each, result.exemption(each), sweep_id, at, settings.tenant_id) for each in result.verdicts]
+        logs = rehearsal.azure.logs
+        return Played(alerts=rehearsal.alerts, posture=logs.rows(POSTURE), ended=logs.clock())
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ _IDENTIFIERS = {
     "CloudApplication": {"AppId", "Name", "InstanceName"},
 }
 # https://attack.mitre.org, in Sentinel's spelling of the tactics
-_TACTICS = {"Impact": {"T1485", "T1490"}, "DefenseEvasion": {"T1562"}}
+_TACTICS = {"Impact": {"T1485", "T1486", "T1490"}, "DefenseEvasion": {"T1562"}}
 # https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule: what a log alert's times may be
 _FREQUENCIES = {"PT5M", "PT10M", "PT15M", "PT30M", "PT45M", "PT1H", "PT2H", "PT3H", "PT4H", "PT5H", "PT6H", "P1D"}
 _WINDOWS = _FREQUENCIES | {"P2D"}
@@ -87,7 +87,7 @@ def test_causes_make_incidents() -> None:
         name: rules.sentinel(name)["incidentConfiguration"]["groupingConfiguration"]["groupByCustomDetails"]
         for name in rules.NAMES
     }
-    assert [name for name, by in grouped.items() if by == ["CauseKey"]] == ["at-risk", "lost", "unknown"]
+    assert [name for name, by in grouped.items() if by == ["CauseKey"]] == ["at-risk", "key-changed", "lost", "unknown"]
 
 
 @pytest.mark.parametrize("name", rules.NAMES)
@@ -100,9 +100,9 @@ def test_tactics_fit_techniques(name: str) -> None:
 
 
 def test_a_loss_is_told_near_real_time() -> None:
-    """Lost keys, and those that will be, are told by arrival of their row; only these rules need no schedule."""
+    """Keys that are lost, will be or are others now are told by arrival of their row; only these rules need no schedule."""
     kinds = {name: rules.sentinel(name)["kind"] for name in rules.NAMES}
-    assert {name for name, kind in kinds.items() if kind == "NRT"} == {"lost", "at-risk"}
+    assert {name for name, kind in kinds.items() if kind == "NRT"} == {"lost", "at-risk", "key-changed"}
     for name, kind in kinds.items():
         assert ("queryFrequency" in rules.sentinel(name)) is (kind == "Scheduled")
         assert (f"'../kql/rules/{name}.kql'" in rules.module("sentinel-nrt")) is (kind == "NRT")
