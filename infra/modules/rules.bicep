@@ -14,8 +14,8 @@ param actionGroupIds string[] = []
 @description('Whether the rules run.')
 param enabled bool = true
 
-@description('Whether the rule on a missing heartbeat is made; false where another rule watches it.')
-param watchHeartbeat bool = true
+@description('Whether the two rules on the monitor itself are made; false where health-alerts.bicep makes them.')
+param watchMonitor bool = true
 
 @description('Tags of the rules.')
 param tags object = {}
@@ -106,7 +106,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existin
 }
 
 resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
-  for each in filter(rules, rule => watchHeartbeat || rule.name != 'keydrift-monitor-silent'): {
+  for each in filter(rules, rule => watchMonitor || !startsWith(rule.name, 'keydrift-monitor-')): {
     name: each.name
     location: location
     tags: tags
