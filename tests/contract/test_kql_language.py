@@ -6,7 +6,7 @@ import pytest
 
 from keydrift.tables import ALERTS, HEALTH, POSTURE
 from support import rules, workbook
-from support.kusto import TABLES, Diagnosis, as_query, diagnose, documented, saved_functions, texts
+from support.kusto import TABLES, Diagnosis, as_query, diagnose, documented, inline, saved_functions, texts
 
 FUNCTIONS = saved_functions()
 TEXTS: dict[str, str] = {
@@ -14,6 +14,7 @@ TEXTS: dict[str, str] = {
     **{f"rule {name}": text for name, text in texts("rules").items()},
     **{f"hunting {name}": text for name, text in texts("hunting").items()},
     **{f"workbook {name}": text for name, text in workbook.queries().items()},
+    **{f"bicep {name}": text for name, text in inline().items()},
     **{f"document {name}": text for name, text in documented().items()},
 }
 # Texts that must be refused: what each is wrong in, and the word that the refusal names
@@ -51,9 +52,9 @@ def test_a_wrong_text_is_refused(diagnoses: dict[str, Diagnosis], name: str) -> 
 
 
 def test_every_kind_of_text_is_there() -> None:
-    """Functions, rules, hunting queries, the workbook and documents all have texts: an empty folder is no success."""
+    """Functions, rules, hunting queries, the workbook, Bicep and documents all have texts: an empty folder is no success."""
     kinds = {name.partition(" ")[0] for name in TEXTS}
-    assert kinds == {"function", "rule", "hunting", "workbook", "document"}
+    assert kinds == {"function", "rule", "hunting", "workbook", "bicep", "document"}
 
 
 def test_a_renamed_column_breaks_the_texts() -> None:

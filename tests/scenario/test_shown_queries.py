@@ -10,12 +10,13 @@ import pytest
 
 from keydrift.health import HealthCheck, HealthStatus
 from support import workbook
-from support.kusto import documented
-from support.workspaces import Row, checked, hold_health, play, workspace
+from support.kusto import documented, inline
+from support.workspaces import Row, Workspace, checked, hold_health, play, workspace
 
 STORY = "story.backup-vault-cmk.rbac"
 LOST_AT = datetime(2026, 1, 1, 0, 2, tzinfo=UTC)
 DOCUMENTED = documented()
+INLINE = inline()
 
 
 async def _shown(
@@ -98,6 +99,19 @@ async def test_a_documented_query_answers(name: str) -> None:
 def test_every_answer_is_of_a_query() -> None:
     """All queries of docs/sentinel.md have their answers written down here."""
     assert [name for name in DOCUMENTED if name.startswith("docs/sentinel.md#")] == list(_ANSWERS)
+
+
+def test_the_queries_in_bicep_watch_the_monitor() -> None:
+    """The alerts that the deployment makes count heartbeats, zero where there is none, and failed checks."""
+    heartbeats, failures = INLINE.values()
+    silent, alive = Workspace(LOST_AT), Workspace(LOST_AT)
+    hold_health(
+        alive, checked(HealthCheck.HEARTBEAT, HealthStatus.OK, LOST_AT), checked(HealthCheck.SWEEP, HealthStatus.FAILED, LOST_AT)
+    )
+    assert silent.ask(heartbeats) == [{"Heartbeats": 0}]
+    assert [row["Heartbeats"] > 0 for row in alive.ask(heartbeats)] == [True]
+    assert silent.ask(failures) == []
+    assert [row["Check"] for row in alive.ask(failures)] == ["sweep"]
 
 
 async def test_the_noise_of_key_backups_is_told_by_app_id() -> None:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KQL = ROOT / "infra" / "kql"
 _SCRIPT = Path(__file__).resolve().parent / "node" / "kqlcheck.mjs"
 _PARAMETERS = re.compile(r"^// Parameters: (.*)$", re.MULTILINE)
+_INLINE = re.compile(r"^ *query: '(.*)'$", re.MULTILINE)
 _BLOCK = re.compile(r"^```kusto\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # What a workspace's tables hold: the product's, and those of Azure's that hunting queries read (columns of
@@ -74,13 +75,26 @@ def texts(folder: str) -> dict[str, str]:
 
 
 def documented() -> dict[str, str]:
-    """The kusto blocks of the README and the documents, by file and number."""
+    """The queries in kusto blocks of the documents, by file and number; a blank line separates two, as in the portal."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
     return {
-        f"{page.relative_to(ROOT)}#{number}": block
+        f"{page.relative_to(ROOT)}#{number}": query
         for page in pages
-        for number, block in enumerate(_BLOCK.findall(page.read_text(encoding="utf-8")), 1)
+        for number, query in enumerate(_queries(page.read_text(encoding="utf-8")), 1)
     }
+
+
+def inline() -> dict[str, str]:
+    """The queries that stand in Bicep itself, by module and number."""
+    return {
+        f"{path.name}#{number}": query.replace("\\'", "'")
+        for path in sorted((ROOT / "infra").rglob("*.bicep"))
+        for number, query in enumerate(_INLINE.findall(path.read_text(encoding="utf-8")), 1)
+    }
+
+
+def _queries(page: str) -> list[str]:
+    return [query for block in _BLOCK.findall(page) for query in re.split(r"\n\s*\n", block.strip())]
 
 
 def diagnose(
