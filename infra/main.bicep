@@ -36,6 +36,14 @@ param monitorRole string = 'subscriptions'
 @description('Resource id of the Log Analytics workspace. Empty: make one.')
 param workspaceId string = ''
 
+@allowed([
+  'azureMonitor'
+  'sentinel'
+  'none'
+])
+@description('Whose rules raise alerts on what keydrift tells: log alerts of Azure Monitor, analytics rules of Microsoft Sentinel (which has to be switched on for the workspace), or nobody.')
+param analytics string = 'azureMonitor'
+
 @description('How long rows stay in the tables for interactive queries, in days.')
 @minValue(30)
 @maxValue(730)
@@ -262,6 +270,56 @@ module alerts 'modules/health-alerts.bicep' = {
     actionGroups: actionGroupIds
     heartbeatWindow: heartbeatWindow
   }
+}
+
+module queries 'modules/queries.bicep' = {
+  name: 'keydrift-queries-${token}'
+  scope: resourceGroup(workspaceSubscription, workspaceGroup)
+  params: {
+    workspaceName: workspaceName
+  }
+  dependsOn: [
+    tables
+  ]
+}
+
+module workbook 'modules/workbook.bicep' = {
+  name: 'keydrift-workbook-${token}'
+  scope: resourceGroup(workspaceSubscription, workspaceGroup)
+  params: {
+    workspaceName: workspaceName
+    location: tables.outputs.location
+    tags: tags
+  }
+  dependsOn: [
+    queries
+  ]
+}
+
+module rules 'modules/rules.bicep' = if (analytics == 'azureMonitor') {
+  name: 'keydrift-rules-${token}'
+  scope: resourceGroup(workspaceSubscription, workspaceGroup)
+  params: {
+    workspaceName: workspaceName
+    location: tables.outputs.location
+    tags: tags
+    actionGroupIds: actionGroupIds
+    watchMonitor: false
+  }
+  dependsOn: [
+    queries
+  ]
+}
+
+module sentinel 'modules/sentinel.bicep' = if (analytics == 'sentinel') {
+  name: 'keydrift-sentinel-${token}'
+  scope: resourceGroup(workspaceSubscription, workspaceGroup)
+  params: {
+    workspaceName: workspaceName
+  }
+  dependsOn: [
+    queries
+  ]
 }
 
 var settings = {
