@@ -86,6 +86,8 @@ class State:
     def __init__(self, entities: EntityStore) -> None:
         self._entities = entities
         self._watchlist: tuple[str, Watchlist] | None = None
+        # What the watchlist in memory shows of role definitions; changed in place, since a large one takes seconds to load
+        self._definitions: dict[str, frozenset[str]] = {}
 
     # --- watchlist
 
@@ -96,7 +98,8 @@ class State:
         if self._watchlist is None or self._watchlist[0] != version:
             bindings = [binding_from(each.body) for each in await self._entities.query("watchlist")]
             stores = [_store_from(each) for each in await self._entities.query("stores")]
-            self._watchlist = version, Watchlist.of(bindings, {each.host: each.role_definitions for each in stores})
+            self._definitions = {each.host: each.role_definitions for each in stores}
+            self._watchlist = version, Watchlist.of(bindings, self._definitions)
         return self._watchlist[1]
 
     async def watch(self, added: Iterable[KeyBinding], removed: Iterable[str] = ()) -> None:
@@ -138,9 +141,24 @@ class State:
             "objects": [earlier_document(uri, each) for uri, each in record.objects.items()],
         }
         await self._put("stores", record.host, body, record.etag)
-        known = self._watchlist
-        if known is not None and known[1].role_definitions.get(record.host, frozenset()) != record.role_definitions:
+        if self._watchlist is not None and self._definitions.get(record.host, frozenset()) != record.role_definitions:
+            await self._tell_definitions(record)
+
+    async def _tell_definitions(self, record: StoreRecord) -> None:
+        """Let other processes load the watchlist anew; this one knows what has changed, if nobody else has changed it meanwhile."""
+        mark, known = await self._entities.get("marks", "watchlist"), self._watchlist
+        if mark is None or known is None or mark.body["version"] != known[0]:
             await self._bump()
+            return
+        version = uuid4().hex
+        try:
+            await self._put("marks", "watchlist", {"version": version}, mark.etag)
+        except StateConflictError:
+            await self._bump()
+            return
+        self._definitions[record.host] = record.role_definitions
+        if self._watchlist is known:
+            self._watchlist = version, known[1]
 
     async def hear(self, host: str, heard: Heard) -> None:
         """Keep a notice with a key store; the same event twice is kept once a time of receipt."""

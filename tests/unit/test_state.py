@@ -95,6 +95,34 @@ async def test_a_key_stores_record_comes_back_whole() -> None:
     assert replace(found, etag=None) == kept
 
 
+async def test_only_other_processes_load_a_watchlist_anew_for_role_definitions() -> None:
+    """Who notes role definitions knows what changed and loads nothing; who was not told loads the watchlist once."""
+
+    class Counting(MemoryEntities):
+        loads = 0
+
+        async def query(self, partition: str, row_prefix: str = "") -> Sequence[Entity]:
+            self.loads += partition == "watchlist"
+            return await super().query(partition, row_prefix)
+
+    entities = Counting()
+    mine, theirs = State(entities), State(entities)
+    await mine.watch([BINDING])
+    await mine.watchlist()
+    await theirs.watchlist()
+    entities.loads = 0
+    for role in ("a", "b"):
+        await mine.put_store(replace(await mine.store(VAULT_HOST), role_definitions=frozenset({role})))
+        assert (await mine.watchlist()).role_definitions[VAULT_HOST] == {role}
+    assert entities.loads == 0
+    assert (await theirs.watchlist()).role_definitions[VAULT_HOST] == {"b"}
+    assert entities.loads == 1
+    await theirs.watch([OTHER])
+    await mine.put_store(replace(await mine.store(VAULT_HOST), role_definitions=frozenset({"c"})))
+    watched = await mine.watchlist()
+    assert (set(watched.bindings), watched.role_definitions[VAULT_HOST]) == ({BINDING.id, OTHER.id}, {"c"})
+
+
 async def test_new_role_definitions_reach_the_watchlist() -> None:
     """A role definition weighed for the first time makes its events concern the key store, at other workers too."""
     entities = MemoryEntities()
