@@ -6,7 +6,6 @@ settings.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -56,6 +55,7 @@ async def deliver(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the trig
 
 @app.function_name("posture")
 @app.route(route="posture", methods=["GET"])
-async def posture(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001  # the trigger's parameter
-    """The last verdict of every key binding."""
-    return func.HttpResponse(json.dumps(await bootstrap.monitor().posture()), mimetype="application/json")
+async def posture(req: func.HttpRequest) -> func.HttpResponse:
+    """The last verdict of every key binding, as JSON or as a page."""
+    answer = await bootstrap.posture(req.headers.get("Accept"), req.params.get("format"))
+    return func.HttpResponse(answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.mimetype)

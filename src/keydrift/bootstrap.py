@@ -20,6 +20,7 @@ from keydrift.settings import Settings
 if TYPE_CHECKING:
     from keydrift.doctor.examine import Examined
     from keydrift.monitor import Monitor
+    from keydrift.page.answer import Answer
 
 
 class SystemClock:
@@ -228,6 +229,14 @@ def monitor() -> Monitor:
         show_extras()
         _composed = compose(Settings.from_environment(os.environ), os.environ, SystemClock())
     return _composed.monitor
+
+
+async def posture(accept: str | None, asked: str | None) -> Answer:
+    """The posture in the format that a request asks for: its `Accept` and its query's `format`. Raises ConfigError."""
+    from keydrift.page.answer import Answer, answered, wanted_html
+
+    html = wanted_html(accept, asked)
+    return html if isinstance(html, Answer) else answered(await monitor().posture(), html=html)
 
 
 async def close() -> None:

@@ -23,15 +23,14 @@ import typer.exceptions
 from rich.console import Console
 
 from keydrift import __version__, bootstrap
-from keydrift.console import print_scan, progress_after_a_while
-from keydrift.document import unread_document, verdict_document
+from keydrift.console import progress_after_a_while
 from keydrift.errors import ConfigError
 from keydrift.facts import Absent, Unread
 from keydrift.logs import to_stderr
 from keydrift.model import State
 from keydrift.reading import reading
-from keydrift.row import stamp
 from keydrift.scan import ScanResult, scan
+from keydrift.scan_output import Format, destination, write_scan
 from keydrift.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,13 +40,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Detects when Azure Backup loses access to its keys."
 )
-
-
-class Format(StrEnum):
-    """How results are written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class FailOn(StrEnum):
@@ -68,23 +60,19 @@ def scan_command(
     tenant: TenantFile = None,
     subscription: Annotated[list[str] | None, typer.Option(help="Only this subscription; may be repeated.", metavar="ID")] = None,
     management_group: Annotated[str | None, typer.Option(help="Only the subscriptions below it.", metavar="ID")] = None,
-    output: Annotated[Format, typer.Option("--format", help="For people or for programs.")] = Format.TABLE,
+    form: Annotated[Format, typer.Option("--format", help="For people, a browser or programs.")] = Format.TABLE,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write to this file instead of stdout; - is stdout.", metavar="FILE")
+    ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="Exit with 1 from this level on.")] = FailOn.LOST,
     watchlist: WatchlistFile = None,
 ) -> None:
     """Find every key that Azure Backup depends on, and whether it may still be used."""
+    to = destination(form, output)
     result, clock = asyncio.run(_scan(tenant, subscription or [], management_group, watchlist))
-    if output is Format.JSON:
-        document = {
-            "schema_version": "1",
-            "generated_at": stamp(clock.now()),
-            "bindings": [verdict_document(verdict, result.exemption(verdict)) for verdict in result.verdicts],
-            "unread": [unread_document(unread) for unread in result.unread],
-        }
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    else:
-        print_scan(Console(), result)
-    raise typer.Exit(result.exit_status(State(fail_on.value)))
+    status = result.exit_status(State(fail_on.value))
+    write_scan(result, clock.now(), form, to, exit_status=status)
+    raise typer.Exit(status)
 
 
 async def _scan(
@@ -158,8 +146,7 @@ def doctor(
     from keydrift.doctor.facts import exit_status  # noqa: PLC0415
     from keydrift.doctor.report import checks_document, print_checks  # noqa: PLC0415
 
-    if output not in (Format.TABLE, Format.JSON):
-        raise ConfigError(f"`doctor` cannot write `{output}`: use table or json")
+    _table_or_json("doctor", output)
     checks, clock = asyncio.run(_doctor(tenant, send_test=send_test))
     if output is Format.JSON:
         sys.stdout.write(json.dumps(checks_document(checks, clock.now()), indent=2) + "\n")
@@ -195,6 +182,7 @@ def rehearse(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless the alerts are those the file expects.")] = False,
 ) -> None:
     """Play a scenario file on a simulated tenant, through the real function app, and show the alerts."""
+    _table_or_json("rehearse", output)
     _needs_local()
     from keydrift_local.rehearsal_command import run_rehearsal  # noqa: PLC0415
 
@@ -223,6 +211,11 @@ def host(
     from keydrift_local.host_command import run_host  # noqa: PLC0415
 
     raise typer.Exit(asyncio.run(run_host(tenant, port)))
+
+
+def _table_or_json(command: str, output: Format) -> None:
+    if output not in (Format.TABLE, Format.JSON):
+        raise ConfigError(f"`{command}` cannot write `{output}`: use table or json")
 
 
 def _needs_local() -> None:

@@ -19,8 +19,10 @@ from keydrift.discovery import Discovery
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
 from keydrift.events import NotOurs, Undecodable, decode
+from keydrift.history import standing_since
 from keydrift.model import ChangeNotice
 from keydrift.ports import Clock, RecheckQueue, StateConflictError
+from keydrift.posture import posture_document
 from keydrift.recheck import Recheck
 from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
@@ -207,15 +209,16 @@ class Monitor:
         await self._reconciler.fail(host, "five deliveries of a recheck failed")
 
     async def posture(self) -> dict[str, object]:
-        """The last verdict of every key binding, and what the last inventory could not read."""
+        """The last verdict of every key binding with its history, and what the last inventory could not read."""
         watchlist = await self._state.watchlist()
         read_at = {each.host: each.read_at for each in await self._state.stores()}
         documents: list[dict[str, object]] = []
-        for binding in sorted(watchlist.bindings.values(), key=lambda b: b.id):
-            remembered = await self._state.remembered(binding.id)
-            if remembered is not None and remembered.posture is not None:
-                at = read_at.get(binding.target.uri.host)
-                documents.append({**remembered.posture, "read_at": stamp(at) or remembered.posture.get("read_at")})
+        bindings = sorted(watchlist.bindings.values(), key=lambda b: b.id)
+        for binding, kept in zip(bindings, await self._state.all_remembered(b.id for b in bindings), strict=True):
+            if kept is not None and kept.posture is not None:
+                at = stamp(read_at.get(binding.target.uri.host)) or kept.posture.get("read_at")
+                since = standing_since(str(kept.posture["verdict"]), kept.history, kept.record.sequence)
+                documents.append({**kept.posture, "read_at": at, "since": since, "history": list(kept.history)})
         inventory = await self._state.mark_body("inventory")
         unread = cast("list[object]", (inventory or {}).get("unread") or [])
-        return {"schema_version": "1", "generated_at": stamp(self._clock.now()), "bindings": documents, "unread": unread}
+        return posture_document(documents, unread, self._clock.now(), source="monitor")

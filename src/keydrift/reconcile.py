@@ -202,7 +202,7 @@ class Reconciler:
             return
         remembered, posture = judged.remembered, verdict_document(judged.verdict, judged.exemption)
         if remembered is None or not _unchanged(remembered, judged, posture):
-            kept = Remembered(record=judged.record, posture=posture, etag=remembered.etag if remembered else None)
+            kept = replace(remembered or Remembered(record=judged.record), record=judged.record, posture=posture)
             await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in judged.alerts])
 
     def _posture_rows(self, judged: Iterable[_Judged], sweep: str, now: datetime) -> tuple[dict[str, object], ...]:
@@ -257,7 +257,7 @@ class Reconciler:
             verdict = Verdict(binding=binding, state=State.HELD, read_at=now)
             outcome = retire(remembered.record, verdict, Moment(now=now, via=Via.SWEEP))
             if outcome.alert is not None:
-                kept = Remembered(record=outcome.record, posture=None, etag=remembered.etag)
+                kept = replace(remembered, record=outcome.record, posture=None)
                 await self._memory.record(kept, [alert_row(outcome.alert, self._policy.tenant_id)])
                 await self.deliver_for([binding.id])
 

@@ -28,6 +28,7 @@ class ScanResult:
     unread: tuple[Unread, ...]
     inventory_unread: tuple[Unread, ...]
     exemptions: Mapping[str, ExemptionOutcome] = field(default_factory=lambda: MappingProxyType({}))
+    tenant_id: str | None = None
 
     def exemption(self, verdict: Verdict) -> ExemptionOutcome:
         """The exemption of one of the verdicts."""
@@ -73,4 +74,10 @@ async def scan(
     unread = tuple(dict.fromkeys((*missing, *dangling, *(each for v in verdicts for each in v.unread))))
     now = clock.now()
     exemptions = {v.binding.id: exempted(v, policy.declarations.exemptions, now) for v in verdicts}
-    return ScanResult(verdicts=tuple(verdicts), unread=unread, inventory_unread=missing, exemptions=exemptions)
+    return ScanResult(
+        verdicts=tuple(verdicts),
+        unread=unread,
+        inventory_unread=missing,
+        exemptions=exemptions,
+        tenant_id=policy.tenant_id,
+    )

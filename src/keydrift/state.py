@@ -4,7 +4,7 @@
 |---|---|---|
 | `watchlist` | binding id | the key binding |
 | `stores` | host | when facts were last read, object ids and role definitions seen |
-| `binding/{id}` | `record`, `alert/{sequence}` | record and posture; alerts not yet delivered: one atomic write |
+| `binding/{id}` | `record`, `alert/{sequence}` | record, posture and history; alerts not yet delivered: one atomic write |
 | `notices/{host}` | time and event id | notices, so that an actor who comes later still is joined |
 | `undelivered` | binding id | where to look for alerts; written before the alert, removed after its delivery |
 | `dead-letters` | time and event id | events that could not be decoded |
@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from uuid import uuid4
 from keydrift.actor import Heard
 from keydrift.drift import BindingRecord
 from keydrift.facts import Earlier
+from keydrift.history import PastAlert, with_alerts
 from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding
 from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
@@ -39,6 +41,7 @@ from keydrift.watchlist import Watchlist
 
 NOTICES_KEPT = timedelta(minutes=30)
 _ALERT = "alert/"
+_PARALLEL_READS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +67,11 @@ class StoreRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """A binding's record with what guards it; `posture` is its last verdict as a document."""
+    """A binding's record with what guards it; `posture` is its last verdict as a document, `history` its last alerts in short."""
 
     record: BindingRecord
     posture: Mapping[str, object] | None = None
+    history: tuple[PastAlert, ...] = ()
     etag: str | None = None
 
 
@@ -184,8 +188,19 @@ class State:
         return Remembered(
             record=record_from(cast("Mapping[str, object]", found.body["record"])),
             posture=cast("Mapping[str, object] | None", found.body.get("posture")),
+            history=tuple(cast("list[PastAlert]", found.body.get("history") or [])),
             etag=found.etag,
         )
+
+    async def all_remembered(self, binding_ids: Iterable[str]) -> Sequence[Remembered | None]:
+        """The records of these bindings, in their order, some of them read at the same time."""
+        gate = asyncio.Semaphore(_PARALLEL_READS)
+
+        async def one(binding_id: str) -> Remembered | None:
+            async with gate:
+                return await self.remembered(binding_id)
+
+        return await asyncio.gather(*map(one, binding_ids))
 
     async def record(self, remembered: Remembered, rows: Sequence[Mapping[str, object]]) -> None:
         """Keep a binding's record and the alerts that it causes in one atomic write. Raises StateConflictError.
@@ -194,7 +209,8 @@ class State:
         """
         record = remembered.record
         partition = f"binding/{record.binding_id}"
-        body = {"record": record_document(record), "posture": remembered.posture}
+        history = with_alerts(remembered.history, rows)
+        body = {"record": record_document(record), "posture": remembered.posture, "history": list(history)}
         operations = [Write(entity=Entity(partition=partition, row="record", body=body, etag=remembered.etag))]
         if rows:
             since = rows[0]["DetectedAt"]

@@ -142,7 +142,7 @@ def test_scan_in_json_is_the_documented_document(tmp_path: Path) -> None:
     document = json.loads(run.out)
     (binding,) = document["bindings"]
     assert run.status == 1
-    assert list(document) == ["schema_version", "generated_at", "bindings", "unread"]
+    assert list(document) == ["schema_version", "generated_at", "source", "monitor_version", "bindings", "unread"]
     assert (document["schema_version"], document["generated_at"]) == ("1", "2026-01-01T00:00:00.000Z")
     assert set(binding) >= {
         *("id", "scenario", "verdict", "severity", "key", "key_store_id", "permission_model", "principal", "consumers"),

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,8 @@ def test_the_archive_holds_the_product_and_nothing_else() -> None:
     product = [each for each in files if each.startswith("src/keydrift/")]
     assert {each for each in files if each not in product} == {"function_app.py", "host.json", "requirements.txt"}
     assert {"src/keydrift/monitor.py", "src/keydrift/access/verdict.py", "src/keydrift/adapters/http.py"} <= set(product)
-    assert {Path(each).suffix for each in product} <= {".py", ".typed"}
+    assert {"src/keydrift/page/page.html", "src/keydrift/page/page.css", "src/keydrift/page/page.js"} <= set(product)
+    assert {Path(each).suffix for each in product} <= {".py", ".typed", ".html", ".css", ".js"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,11 @@ def test_every_deployed_module_imports_with_the_deployed_packages(layout: Path) 
     """No deployed module needs a package that is not deployed, but for the command line and what it shows in a terminal."""
     names = [each.with_suffix("").parts[1:] for each in deployed_files() if each.suffix == ".py"]
     modules = sorted(".".join(parts).removesuffix(".__init__") for parts in names if parts)
-    kept = [each for each in modules if each not in ("keydrift.cli", "keydrift.console", "keydrift.doctor.report")]
+    kept = [
+        each
+        for each in modules
+        if each not in ("keydrift.cli", "keydrift.console", "keydrift.doctor.report", "keydrift.scan_output")
+    ]
     script = f"""
 import importlib, json, sys
 sys.path[:0] = [sys.argv[1] + "/src"]
@@ -169,3 +175,12 @@ def test_the_poison_queue_is_the_hosts(layout: Path) -> None:
     """The poison function listens where the host moves what failed, with the host settings that are deployed."""
     queues = json.loads((layout / "host.json").read_text(encoding="utf-8"))["extensions"]["queues"]
     assert (queues["maxDequeueCount"], queues["messageEncoding"]) == (5, "base64")
+
+
+def test_the_wheel_holds_the_page(tmp_path: Path) -> None:
+    """The built package holds what the page is made of, as the deployed archive does."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=Path(__file__).resolve().parents[2], capture_output=True, timeout=120, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"keydrift/page/page.html", "keydrift/page/page.css", "keydrift/page/page.js", "keydrift/page/render.py"} <= names

@@ -75,6 +75,10 @@ async def main():
                 answers["taken"].append(await post(json.dumps([*told["noise"], *events, *told["noise"]])))
                 answers[wanted] = await verdict(wanted)
                 answers[f"{wanted} after"] = time.monotonic() - started
+            async with session.get(f"{base}/api/posture", headers={"Accept": "text/html, */*;q=0.8"}) as answer:
+                answers["page"] = [answer.status, answer.headers["Content-Type"], dict(answer.headers), await answer.text()]
+            async with session.get(f"{base}/api/posture?format=xml") as answer:
+                answers["refused"] = [answer.status, await answer.text()]
 
         with ManagedIdentityCredential() as identity, LogsQueryClient(identity) as logs:
             async def rows():
@@ -140,6 +144,23 @@ def test_an_event_becomes_a_row(tmp_path: Path) -> None:
     answers = _run(tmp_path)
     _judge(answers)
     assert (tmp_path / "state.db").exists()
+    _judge_page(answers)
+
+
+def _judge_page(answers: dict[str, Any]) -> None:
+    """The function answers a browser with the page and the alerts in its history, and refuses a format that there is none of."""
+    status, content_type, headers, html = answers["page"]
+    assert (status, content_type.replace(" ", "")) == (200, "text/html;charset=utf-8")
+    assert headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
+    assert headers["Cache-Control"] == "no-store"
+    columns = json.loads(html.partition('id="data">')[2].partition("</script>")[0])["columns"]
+    (history,) = columns["history"]
+    assert [(each["kind"], each["verdict"], each["actor"]) for each in history] == [
+        ("opened", "lost", ACTOR["upn"]),
+        ("resolved", "held", ACTOR["upn"]),
+    ]
+    assert columns["since"] == [history[1]["at"]]
+    assert answers["refused"] == [400, "there is no format `xml`: use json or html\n"]
 
 
 def test_the_webhook_survives_whatever_is_posted(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ NOUNS = {"errors", "resource_id", "key_uri", "facts", "model"}
 PURE = NOUNS | {
     "actor", "catalogue", "cause", "declared", "document", "drift", "doctor.facts", "doctor.event_coverage",
     "event_json", "events",
-    "bulk", "bulk.listing", "health", "inventory", "recheck", "repointing", "requirement", "row",
+    "bulk", "bulk.listing", "health", "history", "inventory", "ocsf", "page", "page.columns", "page.negotiate",
+    "posture", "recheck", "repointing", "requirement", "row", "sarif",
     "settings", "stored", "watchlist", "watchlist_change",
 }  # fmt: skip
 STRAIGHT_PATH = {

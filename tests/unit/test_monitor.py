@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from keydrift import __version__
 from keydrift.discovery import visible
 from keydrift.drift import Via
 from keydrift.facts import Absent, Unread
@@ -288,6 +289,7 @@ async def test_posture_shows_the_last_verdicts() -> None:
     world.clock.advance(600)
     await world.monitor.recheck(Recheck(host=VAULT_HOST, noticed_at=world.clock.now(), via=Via.SWEEP).body())
     second = await world.monitor.posture()
-    assert list(first) == ["schema_version", "generated_at", "bindings", "unread"]
+    assert list(first) == ["schema_version", "generated_at", "source", "monitor_version", "bindings", "unread"]
+    assert (first["source"], first["monitor_version"]) == ("monitor", __version__)
     (before,), (after,) = (json.loads(json.dumps(each["bindings"])) for each in (first, second))
     assert (before["verdict"], before["read_at"] < after["read_at"]) == ("held", True)
