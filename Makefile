@@ -62,6 +62,7 @@ fuzz: $(STAMP) ## the evaluator beside an independent oracle, on 200,000 random 
 
 bench: $(STAMP) ## figures, beside the floor that physics allows
 	@$(PY) bench/event_to_row.py $(ARGS)
+	@$(PY) bench/page.py $(filter --json,$(ARGS))
 
 lock: $(STAMP) ## pin the dependencies anew, with hashes
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
