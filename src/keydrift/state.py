@@ -149,7 +149,7 @@ class State:
             await self._tell_definitions(record)
 
     async def _tell_definitions(self, record: StoreRecord) -> None:
-        """Let other processes load the watchlist anew; this one knows what has changed, if nobody else has changed it meanwhile."""
+        """Let other processes load the watchlist anew; this one knows what changed, if nobody else has changed it meanwhile."""
         mark, known = await self._entities.get("marks", "watchlist"), self._watchlist
         if mark is None or known is None or mark.body["version"] != known[0]:
             await self._bump()

@@ -42,7 +42,7 @@ class Watchlist:
     @classmethod
     def of(cls, bindings: Iterable[KeyBinding], role_definitions: Mapping[str, frozenset[str]] | None = None) -> Watchlist:
         """A watchlist of these bindings."""
-        return cls({binding.id: binding for binding in bindings}, role_definitions or {})
+        return cls({binding.id: binding for binding in bindings}, {} if role_definitions is None else role_definitions)
 
     @property
     def hosts(self) -> tuple[str, ...]:

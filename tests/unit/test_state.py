@@ -120,7 +120,8 @@ async def test_only_other_processes_load_a_watchlist_anew_for_role_definitions()
     await theirs.watch([OTHER])
     await mine.put_store(replace(await mine.store(VAULT_HOST), role_definitions=frozenset({"c"})))
     watched = await mine.watchlist()
-    assert (set(watched.bindings), watched.role_definitions[VAULT_HOST]) == ({BINDING.id, OTHER.id}, {"c"})
+    assert set(watched.bindings) == {BINDING.id, OTHER.id}
+    assert watched.role_definitions[VAULT_HOST] == {"c"}
 
 
 async def test_new_role_definitions_reach_the_watchlist() -> None:
