@@ -8,19 +8,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from keydrift.errors import ConfigError
 from keydrift.logs import show_extras
-from keydrift.ports import Clock, EntityStore, RecheckQueue, RowSink
+from keydrift.ports import Clock, RowSink
 from keydrift.reading import Reading, reading
 from keydrift.settings import Settings
+from keydrift.storage import Closeable, dead_letter_container, storage
 
 if TYPE_CHECKING:
+    from keydrift.dead_letters import DeadLetters
     from keydrift.doctor.examine import Examined
     from keydrift.monitor import Monitor
     from keydrift.page.answer import Answer
+    from keydrift.outbox import OutboxName
 
 
 class SystemClock:
@@ -35,31 +36,12 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-class Closeable(Protocol):
-    """Something that holds connections."""
-
-    async def close(self) -> None:
-        """Close them."""
-        ...
-
-
-class ClosableEntities(EntityStore, Closeable, Protocol):
-    """A state store that holds a connection."""
-
-
-class ClosableQueue(RecheckQueue, Closeable, Protocol):
-    """A queue that holds a connection."""
-
-    async def try_out(self) -> None:
-        """Add a message that nobody receives, and delete it. Raises `StateError`."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """A composed monitor."""
 
     monitor: Monitor
+    dead_letters: DeadLetters
     reading: Reading
     opened: tuple[Closeable, ...]
 
@@ -72,6 +54,8 @@ class Application:
 
 def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) -> Application:
     """Compose the monitor. Needs a running event loop. Raises ConfigError."""
+    from keydrift.dead_letters import DeadLetters
+    from keydrift.delivery import Deliverer
     from keydrift.discovery import Discovery, Sources
     from keydrift.monitor import Monitor
     from keydrift.reconcile import Reconciler
@@ -81,13 +65,16 @@ def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) ->
 
     reads = reading(settings, clock)
     entities, queue = storage(settings, environment, clock, reads)
-    state = State(entities)
+    container = dead_letter_container(settings, environment, reads)
+    sinks = alert_sinks(settings, reads)
+    state = State(entities, outboxes=tuple(sinks))
+    deliverer = Deliverer(memory=state, sinks=sinks, clock=clock)
     policy = reads.policy
     reconciler = Reconciler(
         memory=state,
         queue=queue,
         collector=reads.collector,
-        sink=alert_sink(settings, reads),
+        deliverer=deliverer,
         clock=clock,
         policy=policy,
         posture=row_sink(settings, reads, POSTURE) if settings.dcr_endpoint else None,
@@ -102,6 +89,7 @@ def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) ->
         state=state,
         queue=queue,
         reconciler=reconciler,
+        deliverer=deliverer,
         discovery=Discovery(
             state=state,
             sources=sources,
@@ -121,7 +109,22 @@ def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) ->
         clock=clock,
         subscriptions=settings.subscriptions,
     )
-    return Application(monitor=monitor, reading=reads, opened=(entities, queue))
+    dead_letters = DeadLetters(state=state, container=container, receive=monitor.receive, clock=clock)
+    return Application(monitor=monitor, dead_letters=dead_letters, reading=reads, opened=(entities, queue, container))
+
+
+def alert_sinks(settings: Settings, reads: Reading) -> Mapping[OutboxName, RowSink]:
+    """Every sink that alerts go to: Log Analytics always, an Event Grid topic where one is set."""
+    from keydrift.outbox import OutboxName
+
+    sinks: dict[OutboxName, RowSink] = {OutboxName.LOG_ANALYTICS: alert_sink(settings, reads)}
+    if settings.alert_topic_endpoint:
+        from keydrift.adapters.event_topic import EventTopicSink
+
+        sinks[OutboxName.EVENT_TOPIC] = EventTopicSink(
+            endpoint=settings.alert_topic_endpoint, credential=reads.credential, transport=reads.transport
+        )
+    return sinks
 
 
 def alert_sink(settings: Settings, reads: Reading) -> RowSink:
@@ -190,45 +193,25 @@ async def examined(settings: Settings, environment: Mapping[str, str], clock: Cl
             await each.close()
 
 
-def storage(
-    settings: Settings, environment: Mapping[str, str], clock: Clock, reads: Reading
-) -> tuple[ClosableEntities, ClosableQueue]:
-    """The state store and the recheck queue that `KEYDRIFT_STATE` names."""
-    from keydrift.adapters.sqlite_entities import SqliteEntities
-    from keydrift.adapters.sqlite_queue import SqliteQueue
-    from keydrift.adapters.storage_queue import StorageQueue
-    from keydrift.adapters.table_entities import TableEntities
-
-    kind, _, rest = settings.state.partition(":")
-    if kind == "sqlite":
-        path = Path(rest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return SqliteEntities(path), SqliteQueue(path, settings.recheck_queue, clock)
-    if kind == "https":
-        queues = settings.state.replace(".table.", ".queue.", 1)
-        return (
-            TableEntities(settings.state, reads.credential, settings.table, reads.transport),
-            StorageQueue(queues, reads.credential, settings.recheck_queue, reads.transport),
-        )
-    connection = environment.get("AzureWebJobsStorage", "")
-    if not connection:
-        raise ConfigError("`KEYDRIFT_STATE` is `AzureWebJobsStorage`, and `AzureWebJobsStorage` holds no connection string")
-    return (
-        TableEntities.from_connection_string(connection, settings.table),
-        StorageQueue.from_connection_string(connection, settings.recheck_queue),
-    )
-
-
 _composed: Application | None = None
 
 
 def monitor() -> Monitor:
     """The process's monitor, composed from the environment at the first trigger. Raises ConfigError."""
+    return _application().monitor
+
+
+def dead_letters() -> DeadLetters:
+    """What takes back the events that were given up, of the same process. Raises ConfigError."""
+    return _application().dead_letters
+
+
+def _application() -> Application:
     global _composed  # noqa: PLW0603  # one monitor a process: the Functions host keeps no object between invocations
     if _composed is None:
         show_extras()
         _composed = compose(Settings.from_environment(os.environ), os.environ, SystemClock())
-    return _composed.monitor
+    return _composed
 
 
 async def posture(accept: str | None, asked: str | None) -> Answer:

@@ -15,6 +15,7 @@ from typing import cast
 from uuid import UUID, uuid5
 
 from keydrift.actor import Heard
+from keydrift.delivery import Deliverer
 from keydrift.discovery import Discovery
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
@@ -54,12 +55,14 @@ class Monitor:
         state: State,
         queue: RecheckQueue,
         reconciler: Reconciler,
+        deliverer: Deliverer,
         discovery: Discovery,
         sweeper: Sweeper,
         clock: Clock,
         subscriptions: Sequence[str] = (),
     ) -> None:
         self._state, self._queue, self._reconciler = state, queue, reconciler
+        self._deliverer = deliverer
         self._discovery, self._sweeper, self._clock = discovery, sweeper, clock
         self._subscriptions = tuple(subscriptions)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -192,8 +195,7 @@ class Monitor:
 
     async def deliver(self) -> None:
         """Send what is recorded and not yet delivered, for as long as it takes."""
-        await self._reconciler.deliver(await self._state.undelivered())
-        await self._state.forget_stale_marks(self._clock.now())
+        await self._deliverer.deliver_all()
 
     async def poisoned(self, message: str) -> None:
         """A recheck that kept failing: its key store's bindings become unknown with the reason; the sweep takes it up again."""

@@ -236,7 +236,15 @@ class Consumers(Protocol):
 
 
 class DeliveryError(Exception):
-    """Rows were not accepted; the message is one line that says what to do. Nothing is lost: they are sent again."""
+    """Rows were not accepted; the message is one line that says what to do. Nothing is lost: they are sent again.
+
+    The first `accepted` of the rows were accepted. `for_good` tells that the row after them is refused for what it holds, so that
+    sending it again does not help; else nobody knows of the rest.
+    """
+
+    def __init__(self, message: str, *, accepted: int = 0, for_good: bool = False) -> None:
+        super().__init__(message)
+        self.accepted, self.for_good = accepted, for_good
 
 
 class RowSink(Protocol):
@@ -244,4 +252,29 @@ class RowSink(Protocol):
 
     async def send(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Deliver rows, in order. Raises `DeliveryError` where any of them was not accepted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterBlob:
+    """A blob as read: `etag` names that version of it."""
+
+    name: str
+    content: bytes
+    etag: str
+
+
+class DeadLetterContainer(Protocol):
+    """Where Event Grid leaves the events that it could not deliver. Every method may raise `StateError`."""
+
+    async def names(self, limit: int) -> Sequence[str]:
+        """Return the names of at most `limit` blobs, in order; none where there is no container yet."""
+        ...
+
+    async def read(self, name: str) -> DeadLetterBlob | None:
+        """Return a blob, or None where it is gone."""
+        ...
+
+    async def delete(self, blob: DeadLetterBlob) -> None:
+        """Delete that very version of a blob; nothing where it is gone or was written anew."""
         ...

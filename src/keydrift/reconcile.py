@@ -17,6 +17,7 @@ from keydrift.access.verdict import decide
 from keydrift.bulk.lists import Spread
 from keydrift.collect import Collector, Known
 from keydrift.declared import NOTHING_DECLARED, Declarations, ExemptionOutcome, exempted
+from keydrift.delivery import Deliverer
 from keydrift.document import verdict_document
 from keydrift.drift import Alert, BindingRecord, Moment, Via, compare, retire
 from keydrift.facts import Absent, Earlier, Facts, KeyObject, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
@@ -26,7 +27,7 @@ from keydrift.ports import Clock, DeliveryError, RecheckQueue, RowSink, StateCon
 from keydrift.recheck import Recheck
 from keydrift.repointing import tell_repointing
 from keydrift.row import alert_row, posture_row
-from keydrift.state import PendingAlert, Remembered, StoreRecord
+from keydrift.state import Remembered, StoreRecord
 from keydrift.state import State as Memory
 
 log = getLogger(__name__)
@@ -79,13 +80,13 @@ class Reconciler:
         memory: Memory,
         queue: RecheckQueue,
         collector: Collector,
-        sink: RowSink,
+        deliverer: Deliverer,
         clock: Clock,
         policy: Policy,
         posture: RowSink | None = None,
     ) -> None:
         self._memory, self._queue, self._collector = memory, queue, collector
-        self._sink, self._clock, self._policy, self._posture = sink, clock, policy, posture
+        self._deliverer, self._clock, self._policy, self._posture = deliverer, clock, policy, posture
 
     async def reconcile(self, recheck: Recheck) -> None:
         """Answer a recheck. Raises StateConflictError where another worker was faster: then it has to be done again."""
@@ -114,7 +115,7 @@ class Reconciler:
             await self._memory.put_store(_advanced(store, facts, counted=counting, objects=objects))
         finally:
             # Also where another worker was faster: the next try finds these alerts recorded, and would leave them to the timer
-            await self.deliver_for(each.record.binding_id for each in kept if each.alerts)
+            await self._deliverer.deliver_for(each.record.binding_id for each in kept if each.alerts)
         if recheck.sweep:
             await self.send_posture(self._posture_rows(kept, recheck.sweep, now))
 
@@ -245,7 +246,7 @@ class Reconciler:
         for binding in bindings:
             verdict = Verdict(binding=binding, state=State.UNKNOWN, read_at=now, findings=(found,))
             await self._keep(self._judged(verdict, moment, await self._memory.remembered(binding.id), None))
-        await self.deliver_for(binding.id for binding in bindings)
+        await self._deliverer.deliver_for(binding.id for binding in bindings)
 
     async def retire(self, bindings: Iterable[KeyBinding]) -> None:
         """Resolve what is open for bindings that nothing needs any more."""
@@ -259,23 +260,7 @@ class Reconciler:
             if outcome.alert is not None:
                 kept = replace(remembered, record=outcome.record, posture=None)
                 await self._memory.record(kept, [alert_row(outcome.alert, self._policy.tenant_id)])
-                await self.deliver_for([binding.id])
-
-    async def deliver_for(self, binding_ids: Iterable[str]) -> None:
-        """Deliver what these bindings have pending."""
-        pending = [alert for each in dict.fromkeys(binding_ids) for alert in await self._memory.undelivered_of(each)]
-        await self.deliver(pending)
-
-    async def deliver(self, pending: Sequence[PendingAlert]) -> None:
-        """Deliver alerts, then mark them delivered. What is not accepted stays pending for the timer."""
-        if not pending:
-            return
-        try:
-            await self._sink.send([alert.row for alert in pending])
-        except DeliveryError as error:
-            log.warning("alerts were not accepted and will be sent again", extra={"alerts": len(pending), "reason": str(error)})
-            return
-        await self._memory.delivered(pending)
+                await self._deliverer.deliver_for([binding.id])
 
 
 def count_is_due(store: StoreRecord, now: datetime) -> bool:

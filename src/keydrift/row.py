@@ -10,6 +10,7 @@ from keydrift.catalogue import CODES, severity_of
 from keydrift.declared import ExemptionOutcome
 from keydrift.drift import Alert, Kind
 from keydrift.model import Finding, PermissionModel, ProofStep, State, Verdict
+from keydrift.row_size import fitted
 
 SCHEMA_VERSION = "1"
 CAPPED_AT = 50
@@ -64,7 +65,7 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
     """Render an alert as the row that is sent; every column of the contract is present, unknown ones null."""
     verdict, explanation = alert.verdict, alert.explanation
     notice, actor = explanation.notice, explanation.actor
-    return {
+    row: dict[str, object] = {
         "TimeGenerated": stamp(alert.detected_at),
         "AlertId": alert.id,
         "SchemaVersion": SCHEMA_VERSION,
@@ -102,13 +103,14 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
         "EntraTenantId": tenant_id,
         "MonitorVersion": __version__,
     }
+    return fitted(row)
 
 
 def posture_row(
     verdict: Verdict, exemption: ExemptionOutcome, sweep_id: str, at: datetime, tenant_id: str | None
 ) -> dict[str, object]:
     """Render the last proof of a key binding as the row that a sweep sends."""
-    return {
+    row: dict[str, object] = {
         "TimeGenerated": stamp(at),
         "SchemaVersion": SCHEMA_VERSION,
         "SweepId": sweep_id,
@@ -123,6 +125,7 @@ def posture_row(
         "EntraTenantId": tenant_id,
         "MonitorVersion": __version__,
     }
+    return fitted(row)
 
 
 def _verdict_columns(verdict: Verdict) -> Mapping[str, object]:

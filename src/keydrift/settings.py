@@ -14,6 +14,7 @@ from uuid import UUID
 from keydrift.errors import ConfigError
 
 DEFAULT_QUEUE = "keydrift-recheck"
+DEFAULT_EVENTS_QUEUE = "keydrift-events"
 # Bound by the Functions host itself, in `function_app.py`: six-field NCRONTAB, seconds first
 SWEEP_SCHEDULE, DEFAULT_SWEEP_SCHEDULE = "KEYDRIFT_SWEEP_SCHEDULE", "0 */15 * * * *"
 DELIVER_SCHEDULE, DEFAULT_DELIVER_SCHEDULE = "KEYDRIFT_DELIVER_SCHEDULE", "30 */2 * * * *"
@@ -27,6 +28,8 @@ class Settings:
     state: str = "sqlite:.keydrift/state.db"
     table: str = "keydrift"
     recheck_queue: str = DEFAULT_QUEUE
+    events_queue: str = DEFAULT_EVENTS_QUEUE
+    dead_letter_container: str = "keydrift-dead-letters"
     subscriptions: tuple[str, ...] = ()
     inventory: str = "auto"
     sweep_key_reads: int = 5000
@@ -37,6 +40,7 @@ class Settings:
     dcr_endpoint: str | None = None
     dcr_rule_id: str | None = None
     alert_stream: str = "Custom-KeyDriftAlerts_CL"
+    alert_topic_endpoint: str | None = None
     key_expiry_horizon: timedelta = timedelta(days=30)
     grant_expiry_horizon: timedelta = timedelta(days=14)
     watchlist: str | None = None
@@ -61,6 +65,8 @@ class Settings:
             state=read.checked("KEYDRIFT_STATE", default.state, _state),
             table=read.text("KEYDRIFT_TABLE", default.table),
             recheck_queue=read.text("KEYDRIFT_RECHECK_QUEUE", default.recheck_queue),
+            events_queue=read.text("KEYDRIFT_EVENTS_QUEUE", default.events_queue),
+            dead_letter_container=read.text("KEYDRIFT_DEAD_LETTER_CONTAINER", default.dead_letter_container),
             subscriptions=tuple(
                 part.strip().lower() for part in read.text("KEYDRIFT_SUBSCRIPTIONS", "").split(",") if part.strip()
             ),
@@ -73,6 +79,7 @@ class Settings:
             dcr_endpoint=read.maybe("KEYDRIFT_DCR_ENDPOINT", _https),
             dcr_rule_id=read.maybe("KEYDRIFT_DCR_RULE_ID"),
             alert_stream=read.text("KEYDRIFT_ALERT_STREAM", default.alert_stream),
+            alert_topic_endpoint=read.maybe("KEYDRIFT_ALERT_TOPIC_ENDPOINT", _https),
             key_expiry_horizon=read.days("KEYDRIFT_KEY_EXPIRY_HORIZON_DAYS", default.key_expiry_horizon),
             grant_expiry_horizon=read.days("KEYDRIFT_GRANT_EXPIRY_HORIZON_DAYS", default.grant_expiry_horizon),
             watchlist=read.maybe("KEYDRIFT_WATCHLIST"),

@@ -4,10 +4,10 @@
 |---|---|---|
 | `watchlist` | binding id | the key binding |
 | `stores` | host | when facts were last read, object ids and role definitions seen |
-| `binding/{id}` | `record`, `alert/{sequence}` | record, posture and history; alerts not yet delivered: one atomic write |
+| `binding/{id}` | `record`, `alert/{sequence}`, … | record, posture and history; alerts not yet delivered (`outbox`): one atomic write |
 | `notices/{host}` | time and event id | notices, so that an actor who comes later still is joined |
-| `undelivered` | binding id | where to look for alerts; written before the alert, removed after its delivery |
-| `dead-letters` | time and event id | events that could not be decoded |
+| `undelivered`, … | binding id | where to look for alerts; written before the alert, removed after its delivery (`outbox`) |
+| `dead-letters` | time and event id | events that could not be decoded, or that Event Grid could not deliver; kept for 30 days |
 | `marks` | name | watchlist version, when the last sweep was asked for |
 """
 
@@ -26,6 +26,7 @@ from keydrift.facts import Earlier
 from keydrift.history import PastAlert, with_alerts
 from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding
+from keydrift.outbox import Outbox, OutboxName, PendingAlert
 from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
 from keydrift.stored import (
     binding_document,
@@ -40,8 +41,8 @@ from keydrift.stored import (
 from keydrift.watchlist import Watchlist
 
 NOTICES_KEPT = timedelta(minutes=30)
-_ALERT = "alert/"
 _PARALLEL_READS = 32
+DEAD_LETTERS_KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,20 +76,12 @@ class Remembered:
     etag: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingAlert:
-    """An alert that is recorded and not yet delivered."""
-
-    binding_id: str
-    row_key: str
-    row: Mapping[str, object]
-
-
 class State:
     """Typed access to an entity store. Methods raise StateError and, where said, StateConflictError."""
 
-    def __init__(self, entities: EntityStore) -> None:
+    def __init__(self, entities: EntityStore, outboxes: Sequence[OutboxName] = (OutboxName.LOG_ANALYTICS,)) -> None:
         self._entities = entities
+        self.outboxes = tuple(Outbox(entities, name) for name in outboxes)
         self._watchlist: tuple[str, Watchlist] | None = None
         # What the watchlist in memory shows of role definitions; changed in place, since a large one takes seconds to load
         self._definitions: dict[str, frozenset[str]] = {}
@@ -213,54 +206,34 @@ class State:
         body = {"record": record_document(record), "posture": remembered.posture, "history": list(history)}
         operations = [Write(entity=Entity(partition=partition, row="record", body=body, etag=remembered.etag))]
         if rows:
-            since = rows[0]["DetectedAt"]
-            await self._put("undelivered", record.binding_id, {"bindingId": record.binding_id, "since": since}, "*")
-        operations += [Write(entity=Entity(partition=partition, row=f"{_ALERT}{row['Sequence']:014d}", body=row)) for row in rows]
+            operations += [write for each in self.outboxes for write in await each.announced(record.binding_id, rows)]
         await self._entities.transact(operations)
 
     async def undelivered(self) -> Sequence[PendingAlert]:
-        """Every alert that is recorded and not yet delivered, those of one binding in their order."""
-        marks = await self._entities.query("undelivered")
-        return [alert for mark in marks for alert in await self.undelivered_of(mark.row)]
-
-    async def undelivered_of(self, binding_id: str) -> Sequence[PendingAlert]:
-        """The alerts of one binding that are not yet delivered, in their order."""
-        entities = await self._entities.query(f"binding/{binding_id}", _ALERT)
-        return [PendingAlert(binding_id=binding_id, row_key=each.row, row=each.body) for each in entities]
-
-    async def delivered(self, alerts: Sequence[PendingAlert]) -> None:
-        """Forget delivered alerts, then the marks of bindings that have none left."""
-        by_binding: dict[str, list[PendingAlert]] = {}
-        for alert in alerts:
-            by_binding.setdefault(alert.binding_id, []).append(alert)
-        for binding_id, group in by_binding.items():
-            partition = f"binding/{binding_id}"
-            mark = await self._entities.get("undelivered", binding_id)
-            for start in range(0, len(group), 100):
-                await self._entities.transact([Delete(partition=partition, row=a.row_key) for a in group[start : start + 100]])
-            if mark is not None and not await self.undelivered_of(binding_id):
-                # Guarded by the mark's version: an alert recorded meanwhile has written it anew
-                try:
-                    await self._entities.transact([Delete(partition="undelivered", row=binding_id, etag=mark.etag)])
-                except StateConflictError:
-                    continue
-
-    async def forget_stale_marks(self, now: datetime) -> None:
-        """Remove marks older than an hour that lead to no alert: their write never came."""
-        for mark in await self._entities.query("undelivered"):
-            since = datetime.fromisoformat(str(mark.body["since"]))
-            if now - since > timedelta(hours=1) and not await self.undelivered_of(mark.row):
-                await self._entities.transact([Delete(partition="undelivered", row=mark.row)])
+        """Every alert that a sink has not accepted yet, outbox by outbox, those of one binding in their order."""
+        return [alert for each in self.outboxes for alert in await each.pending()]
 
     # --- dead letters and marks
 
     async def dead_letter(self, at: datetime, event_id: str, body: Mapping[str, object]) -> None:
-        """Keep an event that could not be decoded."""
+        """Keep an event that could not be decoded, or not be delivered. `at` and the id name it: kept twice, it is there once."""
         await self._put("dead-letters", f"{at.isoformat()}/{event_id[:200]}", body, "*")
 
     async def dead_letters(self) -> Sequence[Mapping[str, object]]:
         """Every dead letter, oldest first."""
         return [each.body for each in await self._entities.query("dead-letters")]
+
+    async def dead_letters_since(self, at: datetime) -> int:
+        """How many dead letters came at this time or later."""
+        return sum(each.row >= at.isoformat() for each in await self._entities.query("dead-letters"))
+
+    async def forget_dead_letters(self, now: datetime) -> int:
+        """Remove the dead letters of more than 30 days ago; how many there were."""
+        oldest = (now - DEAD_LETTERS_KEPT).isoformat()
+        stale = [each.row for each in await self._entities.query("dead-letters") if each.row < oldest]
+        for start in range(0, len(stale), 100):
+            await self._entities.transact([Delete(partition="dead-letters", row=row) for row in stale[start : start + 100]])
+        return len(stale)
 
     async def claim(self, name: str, at: datetime, interval: timedelta) -> bool:
         """Claim the right to do something at most once an interval; False where it was claimed too recently."""

@@ -5,7 +5,11 @@ Source: Event Grid `event-filtering` and `system-topics`. String comparison igno
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
 
 from keydrift.errors import ConfigError
 from keydrift.resource_id import ResourceId
@@ -50,6 +54,26 @@ def as_cloud_event(event: JsonObject) -> JsonObject:
         "data": event["data"],
         "specversion": "1.0",
     }
+
+
+def leave_dead_letter(folder: Path, event: object, attempts: int, at: datetime) -> Path:
+    """Write an event that was given up as Event Grid does: an array in a blob of its own, with the reason beside the event.
+
+    Source: learn.microsoft.com/azure/event-grid/delivery-and-retry and …/manage-event-delivery. CloudEvents: lower-case members.
+    """
+    told: JsonObject = {
+        "deadLetterReason": "MaxDeliveryAttemptsExceeded",
+        "deliveryAttempts": attempts,
+        "lastDeliveryOutcome": "GenericError",
+        "publishTime": at.isoformat(),
+        "lastDeliveryAttemptTime": at.isoformat(),
+    }
+    if isinstance(event, Mapping) and "specversion" in event:
+        told = {name.lower(): value for name, value in told.items()}
+    path = folder / "KEYDRIFT" / f"{at.year}/{at.month}/{at.day}/{at.hour}" / f"{uuid4()}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([{**event, **told} if isinstance(event, Mapping) else event]), encoding="utf-8")
+    return path
 
 
 def _subscriptions_to(tenant: Tenant, source: ResourceId) -> list[Entry]:

@@ -16,6 +16,7 @@ from keydrift.adapters.sqlite_queue import SqliteQueue
 from keydrift.bootstrap import SystemClock
 from keydrift.settings import (
     DEFAULT_DELIVER_SCHEDULE,
+    DEFAULT_EVENTS_QUEUE,
     DEFAULT_QUEUE,
     DEFAULT_SWEEP_SCHEDULE,
     DELIVER_SCHEDULE,
@@ -34,6 +35,7 @@ APP = Path(__file__).resolve().parents[2]
 # What the function host itself reads; in Azure the template sets them
 HOST_SETTINGS = {
     "KEYDRIFT_RECHECK_QUEUE": DEFAULT_QUEUE,
+    "KEYDRIFT_EVENTS_QUEUE": DEFAULT_EVENTS_QUEUE,
     SWEEP_SCHEDULE: DEFAULT_SWEEP_SCHEDULE,
     DELIVER_SCHEDULE: DEFAULT_DELIVER_SCHEDULE,
 }

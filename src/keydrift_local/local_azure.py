@@ -20,6 +20,7 @@ from typing import Self
 import trustme
 
 from keydrift_local.azure import entra, gateway
+from keydrift_local.azure.event_topic import EventTopic
 from keydrift_local.azure.faults import Faults
 from keydrift_local.azure.hosts import DCR_HOST, SITES, Service, site_of
 from keydrift_local.azure.log_analytics import LogAnalytics
@@ -67,6 +68,7 @@ class LocalAzure:
         self._rows = ResourceGraph()
         self._set_clock(clock)
         self.logs = LogAnalytics(self._now)
+        self.topic = EventTopic()
         self._secret = uuid.uuid4().hex
         self._server: Server | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -128,6 +130,7 @@ class LocalAzure:
             self.requests.clear()
             self._set_clock(clock)
             self.logs.clear()
+            self.topic.clear()
 
     def change(
         self, change: Mapping[str, object], actor: Mapping[str, str] | None = None, *, silent: bool = False
@@ -175,7 +178,7 @@ class LocalAzure:
                 call, self.tenant, self._rows, self._page_size
             )
         # Outside the lock: `on_rows` is the caller's, and may well ask for a change.
-        answer = answer or gateway.logs_answer(call, self.logs)
+        answer = answer or gateway.sink_answer(call, self.logs, self.topic)
         self._record(call, answer)
         return answer
 

@@ -6,6 +6,7 @@ Within a step everything that is due is processed before the next step begins; t
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,6 +32,7 @@ from keydrift.settings import (
 )
 from keydrift_local.clock import SimulatedClock
 from keydrift_local.documents import JsonObject
+from keydrift_local.event_delivery import leave_dead_letter
 from keydrift_local.host_files import read_host_json
 from keydrift_local.host_queue import POISON_SUFFIX, QueuePump, QueueSettings
 from keydrift_local.laptop import APP, HOST_SETTINGS, environment, serving
@@ -44,6 +46,8 @@ ALERTS = "KeyDriftAlerts_CL"
 # Event Grid's retries (azure-facts 3.7), in seconds; then every 12 hours until a day has passed
 _RETRIES_S = (10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200)
 _NEVER_ENDS = 10_000
+_SCHEDULES = {"sweep": (SWEEP_SCHEDULE, DEFAULT_SWEEP_SCHEDULE), "deliver": (DELIVER_SCHEDULE, DEFAULT_DELIVER_SCHEDULE)}
+_POISON_FUNCTIONS = {"recheck": "recheck_poison", "receive_queued": "receive_poison"}
 
 _worker: Worker | None = None
 
@@ -71,20 +75,30 @@ class _Delivery:
     attempt: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The queue of each queue function, and the folder where Event Grid leaves what it could not deliver."""
+
+    queues: Mapping[str, SqliteQueue]
+    dead_letters: Path
+
+
 class Rehearsal:
     """One scenario on its way. Make it inside `rehearsing`. `azure` stands in for Azure and keeps what is asked of it."""
 
-    def __init__(self, azure: LocalAzure, clock: SimulatedClock, found: Worker, queues: Mapping[str, SqliteQueue]) -> None:
+    def __init__(
+        self, azure: LocalAzure, clock: SimulatedClock, found: Worker, surroundings: Surroundings, *, through_queue: bool
+    ) -> None:
         self.azure = azure
-        self._clock, self._worker = clock, found
-        self._queues = queues
+        self._clock, self._worker, self._through_queue = clock, found, through_queue
+        self._queues, self._dead_letters = surroundings.queues, surroundings.dead_letters
         settings = QueueSettings.from_host_json(read_host_json(APP))
         self._pumps = [
             QueuePump(
                 worker=found,
                 function=trigger.function,
-                queue=queues[trigger.function],
-                poison=None if trigger.queue.endswith(POISON_SUFFIX) else queues["recheck_poison"],
+                queue=self._queues[trigger.function],
+                poison=None if trigger.queue.endswith(POISON_SUFFIX) else self._queues[_POISON_FUNCTIONS[trigger.function]],
                 settings=settings,
             )
             for trigger in found.triggers
@@ -94,8 +108,8 @@ class Rehearsal:
         self._deliveries: list[_Delivery] = []
 
     def _timer(self, trigger: Trigger) -> _Timer:
-        defaults = {"sweep": (SWEEP_SCHEDULE, DEFAULT_SWEEP_SCHEDULE), "deliver": (DELIVER_SCHEDULE, DEFAULT_DELIVER_SCHEDULE)}
-        name, default = defaults[trigger.function]
+        # What the worker was started with stands in the trigger; a scenario may set another
+        name, default = _SCHEDULES.get(trigger.function, ("", trigger.schedule or ""))
         schedule = os.environ.get(name, default)
         return _Timer(function=trigger.function, schedule=schedule, due=_after(schedule, self._clock.now()))
 
@@ -108,6 +122,16 @@ class Rehearsal:
     def now(self) -> datetime:
         """The simulated time."""
         return self._clock.now()
+
+    @property
+    def dead_letters(self) -> Path:
+        """The folder that stands for Event Grid's dead-letter container."""
+        return self._dead_letters
+
+    async def put_on_queue(self, function: str, message: str) -> None:
+        """Put a message on the queue of a queue function, and process what is due."""
+        await self._queues[function].put(message)
+        await self._run_until(None)
 
     async def play(self, step: Step) -> None:
         """Play one step, and everything that is due then. Raises ConfigError for a change or fault that fits nothing."""
@@ -166,6 +190,9 @@ class Rehearsal:
             await pump.drain_once()
 
     async def _deliver(self, delivery: _Delivery) -> None:
+        if self._through_queue:
+            await self._put_on_queue(delivery)
+            return
         outcome = await self._worker.event("receive", delivery.event)
         if outcome.succeeded:
             return
@@ -173,6 +200,15 @@ class Rehearsal:
         if delivery.attempt < len(_RETRIES_S):
             later = self._clock.now() + timedelta(seconds=_RETRIES_S[delivery.attempt])
             self._deliveries.append(_Delivery(event=delivery.event, due=later, attempt=delivery.attempt + 1))
+        else:
+            leave_dead_letter(self._dead_letters, delivery.event, delivery.attempt + 1, self._clock.now())
+
+    async def _put_on_queue(self, delivery: _Delivery) -> None:
+        try:
+            await self._queues["receive_queued"].put(json.dumps(delivery.event))
+        except ValueError:
+            # Larger than a queue's message: nothing is gained by trying again
+            leave_dead_letter(self._dead_letters, delivery.event, 1, self._clock.now())
 
     async def _tick(self, function: str) -> None:
         outcome = await self._worker.tick(function, past_due=False, now=self._clock.now())
@@ -193,17 +229,27 @@ def _placed[T](where: str, act: Callable[[], T]) -> T:
 
 
 @asynccontextmanager
-async def rehearsing(scenario: ScenarioFile, found: Worker) -> AsyncIterator[Rehearsal]:
-    """Everything that a scenario needs, in a directory of its own that is removed at the end."""
+async def rehearsing(scenario: ScenarioFile, found: Worker, *, through_queue: bool = False) -> AsyncIterator[Rehearsal]:
+    """Everything that a scenario needs, in a directory of its own that is removed at the end.
+
+    Events are delivered to the function, or `through_queue`: Event Grid then puts each on the events queue.
+    """
     clock = SimulatedClock(scenario.tenant.now or bootstrap.SystemClock().now().replace(microsecond=0))
     with tempfile.TemporaryDirectory(prefix="keydrift-") as folder, serving(scenario.tenant, clock=clock) as laptop:
-        async with staged(laptop.azure, clock, found, Path(folder) / "state.db", scenario.settings) as rehearsal:
+        state = Path(folder) / "state.db"
+        async with staged(laptop.azure, clock, found, state, scenario.settings, through_queue=through_queue) as rehearsal:
             yield rehearsal
 
 
 @asynccontextmanager
 async def staged(
-    azure: LocalAzure, clock: SimulatedClock, found: Worker, state: Path, chosen: Mapping[str, str]
+    azure: LocalAzure,
+    clock: SimulatedClock,
+    found: Worker,
+    state: Path,
+    chosen: Mapping[str, str],
+    *,
+    through_queue: bool = False,
 ) -> AsyncIterator[Rehearsal]:
     """The function app on an Azure that is served, and set in the environment, already. The state file is kept.
 
@@ -211,15 +257,14 @@ async def staged(
     """
     with environment({"KEYDRIFT_STATE": f"sqlite:{state}", **chosen}):
         settings = Settings.from_environment(os.environ)
-        name = settings.recheck_queue
-        queues = {
-            "recheck": SqliteQueue(state, name, clock),
-            "recheck_poison": SqliteQueue(state, f"{name}{POISON_SUFFIX}", clock),
-        }
+        names = {"recheck": settings.recheck_queue, "receive_queued": settings.events_queue}
+        names |= {poison: f"{names[each]}{POISON_SUFFIX}" for each, poison in _POISON_FUNCTIONS.items()}
+        queues = {function: SqliteQueue(state, name, clock) for function, name in names.items()}
+        surroundings = Surroundings(queues=queues, dead_letters=state.parent / settings.dead_letter_container)
         application = bootstrap.compose(settings, os.environ, clock)
         bootstrap.install(application)
         try:
-            yield Rehearsal(azure, clock, found, queues)
+            yield Rehearsal(azure, clock, found, surroundings, through_queue=through_queue)
         finally:
             bootstrap.install(None)
             await application.close()
@@ -227,9 +272,9 @@ async def staged(
                 await queue.close()
 
 
-async def rehearse(scenario: ScenarioFile) -> list[JsonObject]:
+async def rehearse(scenario: ScenarioFile, *, through_queue: bool = False) -> list[JsonObject]:
     """Play a scenario from beginning to end and return the delivered alerts."""
-    async with rehearsing(scenario, await worker()) as rehearsal:
+    async with rehearsing(scenario, await worker(), through_queue=through_queue) as rehearsal:
         for step in scenario.steps:
             await rehearsal.play(step)
         return rehearsal.alerts

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from keydrift.adapters.log_analytics import LogAnalyticsSink, UnconfiguredSink, chunks
+from keydrift.adapters.log_analytics import LogAnalyticsSink, UnconfiguredSink
+from keydrift.adapters.row_batches import chunks
 from keydrift.ports import DeliveryError
+from keydrift_local.azure.log_analytics import LogAnalytics
+from keydrift_local.azure.messages import Answer, Call, error
 from keydrift_local.local_azure import LocalAzure, Request
 from support.azure import asked, reading
 from support.queues_memory import ManualClock
@@ -83,6 +87,7 @@ async def test_one_huge_row_is_refused_by_name(azure: LocalAzure) -> None:
         with pytest.raises(DeliveryError) as caught:
             await target.send([*rows(2), {"AlertId": "huge", "Summary": "x" * 1_100_000}, *rows(1)])
     assert "HTTP 413" in str(caught.value)
+    assert (caught.value.accepted, caught.value.for_good) == (2, True)
     assert len(azure.logs.rows(TABLE)) == 2
 
 
@@ -156,12 +161,57 @@ async def test_a_failing_second_chunk_is_an_error(azure: LocalAzure) -> None:
     azure.logs.on_rows = refuse_from_now_on
     try:
         async with sink(azure) as target:
-            with pytest.raises(DeliveryError):
+            with pytest.raises(DeliveryError) as caught:
                 await target.send(rows(30, 60_000))
     finally:
         azure.logs.on_rows = None
     assert len(seen) == 1
     assert 0 < len(azure.logs.rows(TABLE)) < 30
+    assert (caught.value.accepted, caught.value.for_good) == (len(azure.logs.rows(TABLE)), False)
+
+
+async def test_a_429_without_retry_after_is_reported_and_not_given_up(azure: LocalAzure) -> None:
+    """A 429 that says not how long to wait is not repeated by the SDK: it is reported at once, and no row is to blame."""
+    azure.fault({"match": POST, "status": 429, "times": 1})
+    async with sink(azure) as target:
+        with pytest.raises(DeliveryError) as caught:
+            await target.send(rows(2))
+        assert (caught.value.accepted, caught.value.for_good) == (0, False)
+        assert [each.status for each in posts(azure)] == [429]
+        await target.send(rows(2))
+    assert len(azure.logs.rows(TABLE)) == 2
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 6])
+@pytest.mark.parametrize("status", [400, 413])
+async def test_the_row_that_is_refused_is_found(
+    azure: LocalAzure, monkeypatch: pytest.MonkeyPatch, bad: int, status: int
+) -> None:
+    """Where a body is refused for what it holds, halves of it tell which row is to blame; those before it have arrived."""
+    accept = azure.logs.accept
+
+    def judge(call: Call, logs: LogAnalytics) -> Answer:
+        body = gzip.decompress(call.body)
+        if f'"alert-{bad}"'.encode() in body:
+            return error(status, "InvalidPayload", "a row does not fit")
+        accept(TABLE, json.loads(body))
+        return Answer(status=204)
+
+    monkeypatch.setattr("keydrift_local.azure.logs.ingest", judge)
+    async with sink(azure) as target:
+        with pytest.raises(DeliveryError) as caught:
+            await target.send(rows(7))
+    assert (caught.value.accepted, caught.value.for_good) == (bad, True)
+    assert [each["AlertId"] for each in azure.logs.rows(TABLE)] == [f"alert-{number}" for number in range(bad)]
+
+
+async def test_a_stream_that_does_not_exist_blames_no_row(azure: LocalAzure) -> None:
+    """An answer 400 that names the stream is about the settings: every row waits, none is put aside."""
+    async with sink(azure, None, stream="Microsoft-Syslog") as target:
+        with pytest.raises(DeliveryError) as caught:
+            await target.send(rows(3))
+    assert (caught.value.accepted, caught.value.for_good) == (0, False)
+    assert len(posts(azure)) == 1
 
 
 async def test_without_a_rule_alerts_wait() -> None:

@@ -51,7 +51,9 @@ print(json.dumps({
 }))
 """
 
-FUNCTIONS = ["deliver", "posture", "receive", "recheck", "recheck_poison", "sweep"]
+FUNCTIONS = [
+    "deliver", "posture", "receive", "receive_poison", "receive_queued", "recheck", "recheck_poison", "sweep", "take_back",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,14 @@ def test_the_app_imports_with_the_deployed_packages(layout: Path, environment: d
     assert str(told["keydrift"]).startswith(str(layout))
     assert not {"keydrift_local", "typer", "rich", "croniter", "duckdb"} & set(modules)
     # Import time is cold-start time: what talks to Azure is imported where it is used
-    assert not {"azure.identity", "aiohttp", "azure.data.tables", "azure.storage.queue"} & set(modules)
+    assert not {
+        "azure.identity",
+        "aiohttp",
+        "azure.data.tables",
+        "azure.storage.queue",
+        "azure.storage.blob",
+        "azure.eventgrid",
+    } & set(modules)
 
 
 def test_every_deployed_module_imports_with_the_deployed_packages(layout: Path) -> None:
@@ -137,6 +146,7 @@ async def main():
             "AzureWebJobsStorage": "UseDevelopmentStorage=true",
             "KEYDRIFT_DCR_ENDPOINT": "https://dcr.ingest.monitor.azure.com",
             "KEYDRIFT_DCR_RULE_ID": "dcr-1",
+            "KEYDRIFT_ALERT_TOPIC_ENDPOINT": "https://topic.westeurope-1.eventgrid.azure.net/api/events",
         }
         application = bootstrap.compose(Settings.from_environment(environment), environment, bootstrap.SystemClock())
         await application.close()
@@ -153,6 +163,7 @@ def test_microsofts_worker_finds_every_function(layout: Path) -> None:
     """Microsoft's worker indexes the copy: every function with its trigger, queue, schedule and route, its settings resolved."""
     settings = {
         "KEYDRIFT_RECHECK_QUEUE": "rechecks",
+        "KEYDRIFT_EVENTS_QUEUE": "events",
         "KEYDRIFT_SWEEP_SCHEDULE": "0 */15 * * * *",
         "KEYDRIFT_DELIVER_SCHEDULE": "30 */2 * * * *",
     }
@@ -162,10 +173,13 @@ def test_microsofts_worker_finds_every_function(layout: Path) -> None:
     shown = {name: {key: value for key, value in each.items() if value and key != "function"} for name, each in triggers.items()}
     assert shown == {
         "receive": {"kind": "eventGridTrigger"},
+        "receive_queued": {"kind": "queueTrigger", "queue": "events"},
+        "receive_poison": {"kind": "queueTrigger", "queue": "events-poison"},
         "recheck": {"kind": "queueTrigger", "queue": "rechecks"},
         "recheck_poison": {"kind": "queueTrigger", "queue": "rechecks-poison"},
         "sweep": {"kind": "timerTrigger", "schedule": "0 */15 * * * *"},
         "deliver": {"kind": "timerTrigger", "schedule": "30 */2 * * * *"},
+        "take_back": {"kind": "timerTrigger", "schedule": "45 */10 * * * *"},
         "posture": {"kind": "httpTrigger", "route": "posture", "methods": ["GET"]},
     }
     assert str(told["keydrift"]).startswith(str(layout))

@@ -43,6 +43,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         endpoints = _wait_until_listening(process, log)
         yield (
             f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_ACCOUNT_KEY};"
+            f"BlobEndpoint={endpoints['Blob']}/{_ACCOUNT};"
             f"QueueEndpoint={endpoints['Queue']}/{_ACCOUNT};TableEndpoint={endpoints['Table']}/{_ACCOUNT};"
         )
     finally:

@@ -50,6 +50,15 @@ class Played:
         for step in scenario.steps:
             await self.rehearsal.play(step)
 
+    async def queued(self, function: str, message: str) -> None:
+        """Put a message on a function's queue."""
+        await self.rehearsal.put_on_queue(function, message)
+
+    @property
+    def dead_letters(self) -> Path:
+        """Where Event Grid leaves what it could not deliver."""
+        return self.rehearsal.dead_letters
+
     def asked(self) -> list[str]:
         """What was asked of Azure since `forget`, tokens and deliveries of alerts apart."""
         return [
@@ -75,6 +84,17 @@ class Played:
 async def rehearsal(folder: Path, tenant: Document, *steps: Mapping[str, object], **settings: str) -> AsyncIterator[Played]:
     """A rehearsal of a tenant in which the first steps are played."""
     async with rehearsing(_load(folder, tenant, (), settings), await worker()) as playing:
+        played = Played(playing, folder)
+        await played.play(*steps)
+        yield played
+
+
+@asynccontextmanager
+async def queued_rehearsal(
+    folder: Path, tenant: Document, *steps: Mapping[str, object], **settings: str
+) -> AsyncIterator[Played]:
+    """The same, with events that come through the queue."""
+    async with rehearsing(_load(folder, tenant, (), settings), await worker(), through_queue=True) as playing:
         played = Played(playing, folder)
         await played.play(*steps)
         yield played

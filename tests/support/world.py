@@ -11,6 +11,7 @@ from typing import Any
 from keydrift.bulk.lists import Spread
 from keydrift.collect import Collector, Known
 from keydrift.declared import NOTHING_DECLARED, Declarations
+from keydrift.delivery import Deliverer
 from keydrift.discovery import Discovery, Sources
 from keydrift.facts import Facts, Read
 from keydrift.inventory import Inventory
@@ -119,11 +120,13 @@ class World:
         policy = Policy(
             backup_app_id=APP_ID, key_expiry=timedelta(days=30), tenant_id=TENANT, declared={}, declarations=declarations
         )
+        sinks = dict.fromkeys((each.name for each in self.state.outboxes), self.sink)
+        self.deliverer = Deliverer(memory=self.state, sinks=sinks, clock=self.clock)
         self.reconciler = Reconciler(
             memory=self.state,
             queue=self.queue,
             collector=self.collector,
-            sink=self.sink,
+            deliverer=self.deliverer,
             clock=self.clock,
             policy=policy,
             posture=self.posture,
@@ -133,6 +136,7 @@ class World:
             state=self.state,
             queue=self.queue,
             reconciler=self.reconciler,
+            deliverer=self.deliverer,
             discovery=Discovery(
                 state=self.state,
                 sources=Sources(complete=self.consumers),

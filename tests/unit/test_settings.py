@@ -26,6 +26,9 @@ def test_everything_set() -> None:
             "KEYDRIFT_STATE": "https://account.table.core.windows.net",
             "KEYDRIFT_TABLE": "t",
             "KEYDRIFT_RECHECK_QUEUE": "q",
+            "KEYDRIFT_EVENTS_QUEUE": "e",
+            "KEYDRIFT_DEAD_LETTER_CONTAINER": "d",
+            "KEYDRIFT_ALERT_TOPIC_ENDPOINT": "https://t.westeurope-1.eventgrid.azure.net/api/events",
             "KEYDRIFT_SUBSCRIPTIONS": " SUB-1 ,sub-2,, ",
             "KEYDRIFT_TENANT_ID": GUID.upper(),
             "KEYDRIFT_BACKUP_APP_ID": GUID,
@@ -43,6 +46,9 @@ def test_everything_set() -> None:
         state="https://account.table.core.windows.net",
         table="t",
         recheck_queue="q",
+        events_queue="e",
+        dead_letter_container="d",
+        alert_topic_endpoint="https://t.westeurope-1.eventgrid.azure.net/api/events",
         subscriptions=("sub-1", "sub-2"),
         tenant_id=GUID,
         backup_app_id=GUID,
@@ -71,6 +77,7 @@ def test_everything_set() -> None:
         ("KEYDRIFT_KEY_EXPIRY_HORIZON_DAYS", "\u0663"),
         ("KEYDRIFT_DCR_ENDPOINT", "http://dce.example"),
         ("KEYDRIFT_DCR_RULE_ID", "dcr-1"),
+        ("KEYDRIFT_ALERT_TOPIC_ENDPOINT", "topic.westeurope-1.eventgrid.azure.net"),
     ],
 )
 def test_wrong_value(name: str, value: str) -> None:

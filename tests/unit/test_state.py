@@ -204,9 +204,9 @@ async def test_alerts_are_delivered_in_their_order_and_once() -> None:
     await state.record(replace(_record(sequence=10), etag=again.etag), [row_of(10)])
     pending = await state.undelivered()
     assert [alert.row_key for alert in pending] == ["alert/00000000000009", "alert/00000000000010"]
-    await state.delivered(pending[:1])
+    await state.outboxes[0].settle(pending[:1])
     assert [alert.row_key for alert in await state.undelivered()] == ["alert/00000000000010"]
-    await state.delivered(pending[1:])
+    await state.outboxes[0].settle(pending[1:])
     assert await state.undelivered() == []
     assert await entities.query("undelivered") == []
 
@@ -231,7 +231,7 @@ async def test_an_alert_recorded_during_a_delivery_is_found() -> None:
     entities = Meanwhile()
     entities.state = state = State(entities)
     await state.record(_record(), [ROW])
-    await state.delivered(await state.undelivered())
+    await state.outboxes[0].settle(await state.undelivered())
     assert entities.done
     assert [alert.row_key for alert in await state.undelivered()] == ["alert/00000000000002"]
 
@@ -244,9 +244,9 @@ async def test_a_mark_whose_alert_never_came_is_forgotten() -> None:
     await entities.transact(
         [Write(entity=Entity(partition="undelivered", row=OTHER.id, body={"bindingId": OTHER.id, "since": NOW.isoformat()}))]
     )
-    await state.forget_stale_marks(NOW + timedelta(minutes=59))
+    await state.outboxes[0].forget_stale_marks(NOW + timedelta(minutes=59))
     assert len(await entities.query("undelivered")) == 2
-    await state.forget_stale_marks(NOW + timedelta(minutes=61))
+    await state.outboxes[0].forget_stale_marks(NOW + timedelta(minutes=61))
     assert [each.row for each in await entities.query("undelivered")] == [BINDING.id]
 
 

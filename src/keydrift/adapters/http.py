@@ -206,7 +206,7 @@ async def reading[T](ask: Callable[[], Awaitable[T]], *, source: str, repair: st
 
 def _failed(error: HttpResponseError, source: str, repair: str) -> Absent | Unread:
     """What an error answer says of the thing asked for."""
-    code, status = _code(error), error.status_code
+    code, status = error_code(error), error.status_code
     if is_about_the_token(error):
         return Unread(source=source, status=401, code=code, repair="check the managed identity, or sign in with `az login`")
     if status == 404:
@@ -226,7 +226,7 @@ def is_about_the_token(error: HttpResponseError) -> bool:
     return "Authorization" not in headers
 
 
-def _code(error: HttpResponseError) -> str:
+def error_code(error: HttpResponseError) -> str:
     """The service's error code (never its English text)."""
     code = getattr(getattr(error, "error", None), "code", None)
     return str(code) if code else type(error).__name__

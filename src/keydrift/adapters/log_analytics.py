@@ -1,20 +1,21 @@
 """Alerts to Log Analytics through the Logs Ingestion API (azure-facts 6).
 
 azure-monitor-ingestion sums record sizes without separators, so its bodies can exceed the service's limit: rows are cut into
-chunks here, well under 1,000,000 bytes. It is called without `on_error`, which would swallow authentication failures.
+chunks by `row_batches`, well under 1,000,000 bytes. It is called without `on_error`, which would swallow authentication failures.
+A 429 without `Retry-After` is not repeated by it: it is reported, and the rows are sent again by the timer.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.monitor.ingestion.aio import LogsIngestionClient
 
 from keydrift.adapters.cloud import Cloud
-from keydrift.adapters.http import USER_AGENT, BoundedRetryPolicy, is_about_the_token
+from keydrift.adapters.http import USER_AGENT, BoundedRetryPolicy, error_code, is_about_the_token
+from keydrift.adapters.row_batches import Refusal, Row, send_in_chunks
 from keydrift.ports import DeliveryError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.core.pipeline.transport import AioHttpTransport
 
-CHUNK_BYTES = 900_000
+# Error codes of answers 400 that have nothing to do with the rows; others are taken to mean them, and those rows are tried again
+# once a day (`delivery`), so that a code unknown here delays alerts and loses none
+_ABOUT_SETTINGS = frozenset({"invalidstream", "missingapiversionparameter", "unsupportedapiversion", "invalidapiversion"})
 
 
 class LogAnalyticsSink:
@@ -49,17 +52,12 @@ class LogAnalyticsSink:
         )
         self._rule_id, self._stream = rule_id, stream
 
-    async def send(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Upload rows in order. Raises DeliveryError at the first chunk that is not accepted; 204 means accepted, not stored."""
-        for chunk in chunks(rows):
-            try:
-                await self._client.upload(self._rule_id, self._stream, cast("list[MutableMapping[str, object]]", chunk))
-            except HttpResponseError as error:
-                raise DeliveryError(_remedy(None if is_about_the_token(error) else error.status_code)) from error
-            except (AzureError, OSError) as error:
-                raise DeliveryError(
-                    f"no answer ({type(error).__name__}): check `KEYDRIFT_DCR_ENDPOINT` and the network path to it"
-                ) from error
+    async def send(self, rows: Sequence[Row]) -> None:
+        """Upload rows in order. Raises DeliveryError at the first that is not accepted; 204 means accepted, not stored."""
+        await send_in_chunks(rows, self._upload, _refusal)
+
+    async def _upload(self, rows: Sequence[Row]) -> None:
+        await self._client.upload(self._rule_id, self._stream, cast("list[MutableMapping[str, object]]", list(rows)))
 
 
 class UnconfiguredSink:
@@ -70,19 +68,15 @@ class UnconfiguredSink:
         raise DeliveryError(f"{len(rows)} alerts wait: set `KEYDRIFT_DCR_ENDPOINT` and `KEYDRIFT_DCR_RULE_ID`")
 
 
-def chunks(rows: Sequence[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
-    """Rows in lists whose JSON, separators and brackets included, stays under the limit."""
-    chunk: list[Mapping[str, object]] = []
-    size = 2
-    for row in rows:
-        length = len(json.dumps(row).encode()) + 2
-        if chunk and size + length > CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 2
-        chunk.append(row)
-        size += length
-    if chunk:
-        yield chunk
+def _refusal(error: AzureError | OSError) -> Refusal:
+    if not isinstance(error, HttpResponseError):
+        kind = type(error).__name__
+        return Refusal(message=f"no answer ({kind}): check `KEYDRIFT_DCR_ENDPOINT` and the network path to it")
+    if is_about_the_token(error):
+        return Refusal(message=_remedy(None))
+    # A 400 that names the stream or the rule is about the settings: no row is to blame, and none is put aside for it
+    about_rows = error.status_code == 413 or (error.status_code == 400 and error_code(error).lower() not in _ABOUT_SETTINGS)
+    return Refusal(message=_remedy(error.status_code), about_content=about_rows)
 
 
 def _remedy(status: int | None) -> str:

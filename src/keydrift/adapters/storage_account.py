@@ -14,14 +14,20 @@ if TYPE_CHECKING:
     from azure.core.credentials import AzureNamedKeyCredential
     from azure.core.exceptions import AzureError
 
-type Service = Literal["table", "queue"]
+type Service = Literal["table", "queue", "blob"]
 
-_ROLES: dict[Service, str] = {"table": "Storage Table Data Contributor", "queue": "Storage Queue Data Contributor"}
+_ROLES: dict[Service, str] = {
+    "table": "Storage Table Data Contributor",
+    "queue": "Storage Queue Data Contributor",
+    "blob": "Storage Blob Data Contributor",
+}
+_NOUNS: dict[Service, str] = {"table": "table", "queue": "queue", "blob": "container"}
 
 # learn.microsoft.com/azure/storage/common/storage-use-azurite: the development account, its published key and its ports.
 _DEVELOPMENT = {
     "AccountName": "devstoreaccount1",
     "AccountKey": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+    "BlobEndpoint": "http://127.0.0.1:10000/devstoreaccount1",
     "QueueEndpoint": "http://127.0.0.1:10001/devstoreaccount1",
     "TableEndpoint": "http://127.0.0.1:10002/devstoreaccount1",
 }
@@ -36,7 +42,7 @@ _RETRIABLE = frozenset({404, 408, 409, 412, 429})
 
 
 class StorageContainer:
-    """A table or queue of a storage account: makes it on first use, and says what its errors mean."""
+    """A table, queue or container of a storage account: makes it on first use, and says what its errors mean."""
 
     def __init__(self, service: Service, name: str) -> None:
         self._service: Service = service
@@ -75,7 +81,7 @@ class StorageContainer:
         # By status and code alone: the text is for people, and changes.
         from azure.core.exceptions import ClientAuthenticationError, HttpResponseError  # noqa: PLC0415 - as above
 
-        where = f"the {self._service} `{self._name}`"
+        where = f"the {_NOUNS[self._service]} `{self._name}`"
         if not isinstance(error, HttpResponseError) or error.status_code is None:
             if isinstance(error, ClientAuthenticationError):
                 return StateError(f"no token for {where}: check the identity that the monitor runs as", transient=True)

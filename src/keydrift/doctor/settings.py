@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from keydrift.doctor.facts import Check, Status
 from keydrift.settings import DELIVER_SCHEDULE, SWEEP_SCHEDULE, Settings
 
-_HOST_NEEDS = ("KEYDRIFT_RECHECK_QUEUE", SWEEP_SCHEDULE, DELIVER_SCHEDULE)
+_HOST_NEEDS = ("KEYDRIFT_RECHECK_QUEUE", "KEYDRIFT_EVENTS_QUEUE", SWEEP_SCHEDULE, DELIVER_SCHEDULE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

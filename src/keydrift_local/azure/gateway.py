@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keydrift.errors import DecodeError
 from keydrift_local.azure import arm, entra, graph, logs, managed_hsm, resource_graph
+from keydrift_local.azure.event_topic import EventTopic
 from keydrift_local.azure.faults import Faults
 from keydrift_local.azure.hosts import LOGIN_HOST, Service, Site, site_of
 from keydrift_local.azure.log_analytics import LogAnalytics
@@ -41,7 +42,7 @@ def refusal(call: Call, tenant: Tenant, faults: Faults) -> Answer | None:
 
 
 def tenant_answer(call: Call, tenant: Tenant, rows: ResourceGraph, page_size: int) -> Answer | None:
-    """What the services that serve the tenant answer; None for those that serve its logs."""
+    """What the services that serve the tenant answer; None for those that alerts are sent to."""
     site = site_of(call.host)
     try:
         match site.service if site else None:
@@ -65,9 +66,11 @@ def tenant_answer(call: Call, tenant: Tenant, rows: ResourceGraph, page_size: in
         return error(400, "InvalidRequestUri", str(problem))
 
 
-def logs_answer(call: Call, workspace: LogAnalytics) -> Answer:
-    """What Azure Monitor's two services answer."""
+def sink_answer(call: Call, workspace: LogAnalytics, topic: EventTopic) -> Answer:
+    """What the services answer that alerts are sent to: Azure Monitor's two, and an Event Grid topic."""
     site = site_of(call.host)
+    if site and site.service is Service.EVENT_TOPIC:
+        return topic.answer(call)
     return logs.ingest(call, workspace) if site and site.service is Service.LOGS_INGESTION else logs.query(call, workspace)
 
 

@@ -20,6 +20,7 @@ class Service(StrEnum):
     MANAGED_HSM = "managed-hsm"
     LOGS_INGESTION = "logs-ingestion"
     LOGS_QUERY = "logs-query"
+    EVENT_TOPIC = "event-topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ SITES = (
     Site("*.westeurope-1.ingest.monitor.azure.com", Service.LOGS_INGESTION, ("https://monitor.azure.com",)),
     Site("*.usgovvirginia-1.ingest.monitor.azure.us", Service.LOGS_INGESTION, ("https://monitor.azure.us",)),
     Site("*.chinanorth3-1.ingest.monitor.azure.cn", Service.LOGS_INGESTION, ("https://monitor.azure.cn",)),
+    Site("*.westeurope-1.eventgrid.azure.net", Service.EVENT_TOPIC, ("https://eventgrid.azure.net",)),
     Site("api.loganalytics.io", Service.LOGS_QUERY, ("https://api.loganalytics.io",)),
     Site("api.loganalytics.azure.com", Service.LOGS_QUERY, ("https://api.loganalytics.azure.com", "https://api.loganalytics.io")),
     Site("api.loganalytics.us", Service.LOGS_QUERY, ("https://api.loganalytics.us",)),
