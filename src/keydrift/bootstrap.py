@@ -154,11 +154,14 @@ def row_sink(settings: Settings, reads: Reading, table: str, stream: str | None 
 @asynccontextmanager
 async def examined(settings: Settings, environment: Mapping[str, str], clock: Clock) -> AsyncIterator[Examined]:
     """The monitor as the doctor looks at it, closed afterwards. Raises ConfigError."""
+    from keydrift.adapters.authorization import AuthorizationReader
     from keydrift.adapters.cloud import cloud_of
     from keydrift.adapters.directory import DirectoryReader
     from keydrift.adapters.doctor_reader import DoctorReader
     from keydrift.adapters.http import JsonReader
     from keydrift.adapters.managed_hsm import ManagedHsmReader
+    from keydrift.adapters.probe_reader import ProbeReader
+    from keydrift.adapters.resource_graph import ResourceGraph
     from keydrift.doctor.examine import ARM, GRAPH, HSM, MONITOR, Examined
     from keydrift.doctor.settings import Surroundings
 
@@ -183,6 +186,9 @@ async def examined(settings: Settings, environment: Mapping[str, str], clock: Cl
             reads=DoctorReader(arm, who, {name: f"{audience}/.default" for name, audience in audiences.items()}),
             consumers=reads.consumers,
             managed_hsms=ManagedHsmReader(cloud, who, transport),
+            hsm_suffix=cloud.hsm_suffix,
+            grants=AuthorizationReader(arm),
+            probes=ProbeReader(arm, ResourceGraph(arm, clock)),
             directory=DirectoryReader(graph, arm),
             entities=entities,
             queue=queue,

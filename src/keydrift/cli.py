@@ -141,13 +141,14 @@ def doctor(
     tenant: Annotated[Path | None, typer.Option("--tenant", help="Examine a tenant file instead.", metavar="FILE")] = None,
     output: Annotated[Format, typer.Option("--format", help="For people or for programs.")] = Format.TABLE,
     send_test: Annotated[bool, typer.Option("--send-test", help="Send one marked row to Log Analytics.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Settle by reads what documents leave open about Azure.")] = False,
 ) -> None:
     """Check the monitor's own access, settings, state and event subscriptions, and say what would repair each."""
     from keydrift.doctor.facts import exit_status  # noqa: PLC0415
     from keydrift.doctor.report import checks_document, print_checks  # noqa: PLC0415
 
     _table_or_json("doctor", output)
-    checks, clock = asyncio.run(_doctor(tenant, send_test=send_test))
+    checks, clock = asyncio.run(_doctor(tenant, send_test=send_test, probing=probe))
     if output is Format.JSON:
         sys.stdout.write(json.dumps(checks_document(checks, clock.now()), indent=2) + "\n")
     else:
@@ -155,12 +156,14 @@ def doctor(
     raise typer.Exit(exit_status(checks))
 
 
-async def _doctor(tenant: Path | None, *, send_test: bool) -> tuple[tuple[Check, ...], Clock]:
+async def _doctor(tenant: Path | None, *, send_test: bool, probing: bool) -> tuple[tuple[Check, ...], Clock]:
     from keydrift.doctor.examine import examine  # noqa: PLC0415
+    from keydrift.doctor.probe import probe  # noqa: PLC0415
 
     async def run(settings: Settings, clock: Clock) -> tuple[tuple[Check, ...], Clock]:
         async with bootstrap.examined(settings, os.environ, clock) as examined:
-            return await examine(examined, send_test=send_test), clock
+            checks = await examine(examined, send_test=send_test)
+            return (*checks, *(await probe(examined) if probing else ())), clock
 
     if tenant is None:
         return await run(Settings.from_environment(os.environ), bootstrap.SystemClock())

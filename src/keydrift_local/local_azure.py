@@ -38,13 +38,14 @@ _SLOW = (Service.ARM, Service.GRAPH, Service.MANAGED_HSM, Service.VAULT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request that was served. Status 0: the connection was dropped."""
+    """A request that was served. Status 0: the connection was dropped. `body` is kept of questions to ARM alone."""
 
     method: str
     host: str
     path: str
     query: Mapping[str, str]
     status: int
+    body: bytes = b""
 
 
 class LocalAzure:
@@ -189,7 +190,15 @@ class LocalAzure:
         return answer
 
     def _record(self, call: Call, answer: Answer) -> None:
-        served = Request(method=call.method, host=call.host, path=call.path, query=dict(call.query), status=answer.status)
+        site = site_of(call.host)
+        served = Request(
+            method=call.method,
+            host=call.host,
+            path=call.path,
+            query=dict(call.query),
+            status=answer.status,
+            body=call.body if site is not None and site.service is Service.ARM else b"",
+        )
         with self._lock:
             self.requests.append(served)
 

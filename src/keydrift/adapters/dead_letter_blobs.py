@@ -1,4 +1,4 @@
-"""Event Grid's dead-letter container in a storage account (or Azurite). docs/adr/0007 says why the SDK and why it is listed."""
+"""Event Grid's dead-letter container in a storage account (or Azurite). docs/adr/0010 says why the SDK and why it is listed."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 from keydrift.doctor.alert import check_log_analytics
 from keydrift.doctor.events import EventReads, check_events
 from keydrift.doctor.facts import Caller, Check, Status, of_unread
+from keydrift.doctor.probe import Probes
 from keydrift.doctor.reads import SampleReads, assign_role, check_subscription
 from keydrift.doctor.settings import Surroundings, check_settings
 from keydrift.facts import Absent, Principal, Read, Unread
@@ -25,6 +26,7 @@ from keydrift.ports import (
     Directory,
     Entity,
     EntityStore,
+    Grants,
     ManagedHsms,
     RowSink,
     StateConflictError,
@@ -68,6 +70,9 @@ class Examined:
     reads: Reads
     consumers: Consumers
     managed_hsms: ManagedHsms
+    hsm_suffix: str
+    grants: Grants
+    probes: Probes
     directory: Directory
     entities: EntityStore
     queue: TriedQueue

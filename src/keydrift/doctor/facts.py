@@ -54,6 +54,25 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A role assignment where it stands; `principal_id` is a group's where `of_group`."""
+
+    id: ResourceId
+    scope: ResourceId
+    principal_id: str
+    of_group: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenVault:
+    """A key vault as a list shows it: how many access policies it has, and whether its network is closed to the public."""
+
+    id: ResourceId
+    policies: int = 0
+    restricted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventTopic:
     """A system topic; `source` is what its events are about."""
 
