@@ -1,4 +1,7 @@
-"""What a new instance spends on imports before its first event: fresh interpreters, bytecode present."""
+"""What a new instance spends before its first event: the deployed layout, in fresh interpreters, bytecode present.
+
+The layout is what `.funcignore` leaves, unpacked elsewhere; the interpreters start in `/`, as the platform's do.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,25 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-from keydrift_local.laptop import APP
+from keydrift_local.laptop import APP, HOST_SETTINGS
+
+# What is deployed is told by whoever tests it
+sys.path.append(str(APP / "tests"))
+
+from support.deployed import unpack
 
 RUNS = 5
 _TIMED = """
-import time
+import sys, time
+layout = sys.argv[1]
+{before}
 began = time.perf_counter()
 {statement}
 print(time.perf_counter() - began)
 """
+_ON_PATH = "sys.path.insert(0, layout)"
 # The Azure clients are imported where they are used: when the first trigger has the monitor composed. No request is made by that.
 _FIRST_TRIGGER = """
 import asyncio, function_app
@@ -26,10 +38,15 @@ async def compose():
     await bootstrap.close()
 asyncio.run(compose())
 """
+# Microsoft's worker library imports the app and reads every trigger. In Azure the library is loaded before the app is there.
+_WORKER = "import asyncio; from pathlib import Path; from keydrift_local.worker import Worker"
+_INDEX = "asyncio.run(Worker.start(Path(layout)))"
 _STATEMENTS = {
-    "azure_functions_ms": "import azure.functions",
-    "function_app_ms": "import function_app",
-    "function_app_and_monitor_ms": _FIRST_TRIGGER,
+    "azure_functions_ms": (_ON_PATH, "import azure.functions"),
+    "function_app_ms": (_ON_PATH, "import function_app"),
+    "function_app_and_monitor_ms": (_ON_PATH, _FIRST_TRIGGER),
+    "indexing_ms": (_WORKER, _INDEX),
+    "worker_and_indexing_ms": ("", f"{_WORKER}\n{_INDEX}"),
 }
 
 
@@ -37,24 +54,25 @@ def measure() -> dict[str, float]:
     """Milliseconds: medians of five interpreters each, started in turn, after one each that has written the bytecode."""
     taken: dict[str, list[float]] = {name: [] for name in _STATEMENTS}
     with tempfile.TemporaryDirectory(prefix="keydrift-bench-") as folder:
+        layout = unpack(Path(folder) / "wwwroot")
         for run in range(RUNS + 1):
-            for name, statement in _STATEMENTS.items():
-                seconds = _seconds(statement, folder)
+            for name, (before, statement) in _STATEMENTS.items():
+                seconds = _seconds(before, statement, layout)
                 if run:
                     taken[name].append(seconds)
     return {name: round(statistics.median(values) * 1000, 1) for name, values in taken.items()}
 
 
-def _seconds(statement: str, folder: str) -> float:
+def _seconds(before: str, statement: str, layout: Path) -> float:
     environment = {
         **os.environ,
-        "KEYDRIFT_STATE": f"sqlite:{folder}/state.db",
+        **HOST_SETTINGS,
+        "KEYDRIFT_STATE": f"sqlite:{layout.parent}/state.db",
         "KEYDRIFT_DCR_ENDPOINT": "https://localhost",
         "KEYDRIFT_DCR_RULE_ID": "dcr-0",
         "IDENTITY_ENDPOINT": "http://127.0.0.1:1/msi/token",
         "IDENTITY_HEADER": "none",
     }
-    # A fresh interpreter finds the app as the platform's does: in the directory that it starts in
-    command = [sys.executable, "-c", _TIMED.format(statement=statement)]
-    done = subprocess.run(command, cwd=APP, env=environment, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", _TIMED.format(before=before, statement=statement), str(layout)]
+    done = subprocess.run(command, cwd="/", env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)

@@ -19,8 +19,10 @@ from keydrift.doctor.examine import examine, worst_first
 from keydrift.doctor.facts import Caller, Check, Status, exit_status
 from keydrift.doctor.report import checks_document, print_checks
 from keydrift.facts import Read, Unread
+from keydrift.outbox import PendingAlert
 from keydrift.ports import StateError
 from keydrift.settings import Settings
+from keydrift.state import State
 from keydrift.tables import ALERT_COLUMNS
 from keydrift_local.local_azure import LocalAzure
 from support.azure import serve
@@ -150,7 +152,7 @@ async def test_a_healthy_monitor_has_nothing_to_mend(azure: LocalAzure, given: d
         f"Managed HSM {HSM_HOST}: local role definitions",
         f"Managed HSM {HSM_HOST}: local role assignments",
         f"state store {given['KEYDRIFT_STATE']}",
-        "queue keydrift-recheck",
+        *("queue keydrift-recheck", "dead letters", "rejected rows"),
         f"Log Analytics {azure.environment['KEYDRIFT_DCR_ENDPOINT']}",
     } == set(names)
     assert azure.logs.rows("KeyDriftAlerts_CL") == []
@@ -282,7 +284,7 @@ async def test_nothing_raises_when_everything_fails(azure: LocalAzure, given: di
     for match in ("GET https://management*", "GET https://graph*", "GET https://hsm1*", "POST *"):
         azure.fault({"match": match, "status": status})
     found = await diagnosed(azure, {**given, "KEYDRIFT_SUBSCRIPTIONS": SUBSCRIPTION}, send_test=True)
-    local = {"settings", f"state store {given['KEYDRIFT_STATE']}", "queue keydrift-recheck"}
+    local = {"settings", f"state store {given['KEYDRIFT_STATE']}", "queue keydrift-recheck", "dead letters", "rejected rows"}
     fine = {check.name for check in found.checks if check.status is Status.OK and not check.name.startswith("token for")}
     assert fine == local
     assert [check.name for check in found.checks if check.status is not Status.OK and not check.fix] == []
@@ -296,7 +298,8 @@ async def test_nothing_raises_without_tokens(azure: LocalAzure, given: dict[str,
     found = await diagnosed(azure, {**given, "KEYDRIFT_SUBSCRIPTIONS": SUBSCRIPTION}, send_test=True)
     assert found["token for Azure Resource Manager"].status is Status.FAIL
     assert "managed identity" in found["token for Azure Resource Manager"].fix
-    assert {check.name.partition(" ")[0] for check in found.checks if check.status is Status.OK} == {"settings", "state", "queue"}
+    fine = {check.name.partition(" ")[0] for check in found.checks if check.status is Status.OK}
+    assert fine == {"settings", "state", "queue", "dead", "rejected"}
 
 
 async def test_a_defect_of_a_check_is_a_line_of_the_report(
@@ -364,6 +367,23 @@ async def test_a_function_app_needs_more(azure: LocalAzure, given: dict[str, str
     found = await diagnosed(azure, {**given, "WEBSITE_INSTANCE_ID": "1", "KEYDRIFT_RECHECK_QUEUE": "q"})
     names = ("KEYDRIFT_STATE", "KEYDRIFT_EVENTS_QUEUE", "KEYDRIFT_SWEEP_SCHEDULE", "KEYDRIFT_DELIVER_SCHEDULE")
     assert found.wrong == {f"setting {name}": Status.FAIL for name in names}
+
+
+async def test_what_was_kept_aside_is_told(azure: LocalAzure, given: dict[str, str]) -> None:
+    """An event of the last day that did not go the straight way is a warning, a row that was refused for good a failure."""
+    serve(azure, whole())
+    environment = {**azure.environment, **given}
+    clock = ManualClock()
+    async with examined(Settings.from_environment(environment), environment, clock) as found:
+        state = State(found.entities)
+        await state.dead_letter(clock.now() - timedelta(hours=25), "old", {"at": "", "error": "x"})
+        await state.dead_letter(clock.now() - timedelta(hours=23), "new", {"at": "", "error": "x"})
+        alert = PendingAlert(binding_id="b", row_key="alert/1", row={"AlertId": "a"})
+        await state.outboxes[0].reject(alert, "HTTP 400: check the columns", clock.now())
+    diagnosis = await diagnosed(azure, given)
+    assert diagnosis.wrong == {"dead letters": Status.WARN, "rejected rows": Status.FAIL}
+    assert diagnosis["dead letters"].found == "1 events within a day"
+    assert "HTTP 400: check the columns" in diagnosis["rejected rows"].found
 
 
 # --- the Backup service -----------------------------------------------------------------------------------------------------

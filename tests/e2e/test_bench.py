@@ -56,7 +56,10 @@ def test_reads_imports_and_verdicts_are_told(report: dict[str, Any]) -> None:
     reads = report["reads_per_event"]
     assert 0 < reads["min"] <= reads["max"]
     imports, verdict = report["cold_start"], report["verdict"]
-    assert imports.keys() == {"azure_functions_ms", "function_app_ms", "function_app_and_monitor_ms"}
+    assert imports.keys() == {
+        *("azure_functions_ms", "function_app_ms", "function_app_and_monitor_ms"),
+        *("indexing_ms", "worker_and_indexing_ms"),
+    }
     assert verdict.keys() == {"access-policy_us", "rbac_us"}
     assert all(each > 0 for each in (*imports.values(), *verdict.values()))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from logging import getLogger
 from typing import Protocol
 from uuid import uuid4
@@ -19,6 +20,7 @@ from keydrift.doctor.probe import Probes
 from keydrift.doctor.reads import SampleReads, assign_role, check_subscription
 from keydrift.doctor.settings import Surroundings, check_settings
 from keydrift.facts import Absent, Principal, Read, Unread
+from keydrift.outbox import OutboxName
 from keydrift.ports import (
     Clock,
     Consumers,
@@ -34,6 +36,7 @@ from keydrift.ports import (
     Write,
 )
 from keydrift.settings import Settings
+from keydrift.state import State
 
 log = getLogger(__name__)
 
@@ -91,6 +94,7 @@ async def examine(examined: Examined, *, send_test: bool = False) -> tuple[Check
         ("Backup service", _backup_service(examined)),
         ("state store", _state(examined)),
         ("recheck queue", _queue(examined)),
+        ("kept aside", _kept_aside(examined)),
         ("Log Analytics", check_log_analytics(settings, callers[MONITOR], examined.sink, clock, send_test=send_test)),
     ]
     for each in watched:
@@ -232,6 +236,25 @@ async def _queue(examined: Examined) -> tuple[Check, ...]:
     except StateError as error:
         return (_refused(name, error),)
     return (Check(name=name, status=_OK, found="a message added and deleted"),)
+
+
+async def _kept_aside(examined: Examined) -> tuple[Check, ...]:
+    """What did not go the straight way: events within a day, and rows that a sink refused for good."""
+    state = State(examined.entities, tuple(OutboxName))
+    since = examined.clock.now() - timedelta(days=1)
+    try:
+        letters = await state.dead_letters_since(since)
+        rejected = [each for outbox in state.outboxes for each in await outbox.rejected()]
+    except StateError:
+        return ()  # the line of the state store says so
+    fix = (
+        "look at the partition `dead-letters` of the state store for the reasons; a sweep has looked into each" if letters else ""
+    )
+    events = Check(name="dead letters", status=_WARN if letters else _OK, found=f"{letters} events within a day", fix=fix)
+    if not rejected:
+        return events, Check(name="rejected rows", status=_OK, found="none")
+    found = f"{len(rejected)}, the first: {rejected[0].reason}"
+    return events, Check(name="rejected rows", status=_FAIL, found=found, fix="repair the reason: they are sent again once a day")
 
 
 def _refused(name: str, error: StateError | StateConflictError) -> Check:
