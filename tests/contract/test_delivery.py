@@ -81,6 +81,11 @@ def test_every_chunk_is_smaller_than_the_limit(text: str, count: int, size: int)
     assert len(cut) <= 2 + 2 * sum(len(json.dumps(row).encode()) + 2 for row in sent) // LIMIT
 
 
+def test_separators_count() -> None:
+    """Of the smallest rows there are, the separators are most of the body, and it stays under the limit all the same."""
+    assert max(len(json.dumps(chunk)) for chunk in chunks([{}] * 600_000)) < LIMIT
+
+
 async def test_one_huge_row_is_refused_by_name(azure: LocalAzure) -> None:
     """A row beyond the limit is sent alone and refused; the rows before it have arrived."""
     async with sink(azure) as target:

@@ -29,7 +29,7 @@ _FIGURES = {
 def report() -> dict[str, Any]:
     """What one short run prints."""
     command = [sys.executable, "bench/event_to_row.py", "--events", str(_EVENTS), "--json"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed

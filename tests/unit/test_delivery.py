@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -31,11 +32,13 @@ class Sink:
 
     def __init__(self) -> None:
         self.rows: list[str] = []
-        self.calls = 0
+        self.calls, self.pauses = 0, 0
         self.judge: Callable[[str], DeliveryError | Exception | None] = lambda _: None
 
     async def send(self, rows: Sequence[Mapping[str, object]]) -> None:
         self.calls += 1
+        for _ in range(self.pauses):
+            await asyncio.sleep(0)
         for accepted, row in enumerate(rows):
             error = self.judge(str(row["AlertId"]))
             if isinstance(error, DeliveryError):
@@ -146,6 +149,7 @@ async def test_an_unforeseen_error_of_one_sink_stops_no_other() -> None:
     setup = Setup(LOGS, TOPIC)
     await setup.record("a" * 32, 1)
     setup.logs.judge = lambda _: StateError("something else", transient=False)
+    setup.topic.pauses = 5  # slower than the error
     with pytest.raises(StateError):
         await setup.deliverer.deliver_all()
     assert setup.topic.rows == ["aa-1"]
