@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from keydrift.dead_letters import DeadLetters
     from keydrift.doctor.examine import Examined
     from keydrift.monitor import Monitor
-    from keydrift.page.answer import Answer
     from keydrift.outbox import OutboxName
+    from keydrift.page.answer import Answer
 
 
 class SystemClock:
