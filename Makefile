@@ -16,7 +16,7 @@ CHECKOV := .checkov
 # Two workers: the suite is made for two cores
 WORKERS ?= 2
 
-.PHONY: help setup demo test check lint types unit infra tables fuzz bench lock clean
+.PHONY: simulate help setup demo test check lint types unit infra tables fuzz bench lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -59,6 +59,9 @@ tables: $(STAMP) ## infra/tables.json anew from src/keydrift/tables.py
 
 fuzz: $(STAMP) ## the evaluator beside an independent oracle, on 200,000 random tenants
 	@$(PY) tests/fuzz.py $(ARGS)
+
+simulate: $(STAMP) ## the whole monitor in simulated worlds (SEEDS=10000; REPLAY=file plays a kept history)
+	@PYTHONPATH=tests $(PY) tests/simulation/run.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(or $(SEEDS),1000)) $(ARGS)
 
 bench: $(STAMP) ## figures, beside the floor that physics allows
 	@$(PY) bench/event_to_row.py $(ARGS)

@@ -4,7 +4,7 @@
 |---|---|---|
 | `watchlist` | binding id | the key binding |
 | `stores` | host | when facts were last read, object ids and role definitions seen |
-| `binding/{id}` | `record`, `alert/{sequence}`, … | record, posture, history; alerts to be delivered (`outbox`): one atomic write |
+| `binding/{id}` | `record`, `alert/{sequence}`, … | record, posture, history; pending alerts (`outbox`): one atomic write |
 | `notices/{host}` | time and event id | notices, so that an actor who comes later still is joined |
 | `undelivered`, … | binding id | where to look for alerts; written before the alert, removed after its delivery (`outbox`) |
 | `dead-letters` | time and event id | events that could not be decoded, or that Event Grid could not deliver; kept for 30 days |
