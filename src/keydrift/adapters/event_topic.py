@@ -17,6 +17,7 @@ from azure.eventgrid.aio import EventGridPublisherClient
 
 from keydrift.adapters.http import USER_AGENT, is_about_the_token
 from keydrift.adapters.row_batches import Refusal, Row, send_in_chunks
+from keydrift.ocsf import alert_finding
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -40,7 +41,9 @@ class EventTopicSink:
 
     async def send(self, rows: Sequence[Row]) -> None:
         """Publish rows in order. Raises DeliveryError at the first that is not accepted."""
-        await send_in_chunks(rows, self._publish, _refusal, overhead=_ENVELOPE_BYTES)
+        # Each alert as the row that Log Analytics gets, and as the finding that a SIEM reads
+        told = [{**row, "Ocsf": alert_finding(row)} for row in rows]
+        await send_in_chunks(told, self._publish, _refusal, overhead=_ENVELOPE_BYTES)
 
     async def _publish(self, rows: Sequence[Row]) -> None:
         await self._client.send([cloud_event(row) for row in rows])
