@@ -9,7 +9,7 @@ param workspaceName string
 param location string = resourceGroup().location
 
 @description('Resource ids of the action groups that are told. None: alerts are shown in the portal only.')
-param actionGroupIds string[] = []
+param actionGroupIds array = []
 
 @description('Whether the rules run.')
 param enabled bool = true
@@ -21,6 +21,41 @@ param watchMonitor bool = true
 param tags object = {}
 
 // Severity 1 is Error, 2 Warning. A dimension makes one alert of each of its values: one a cause, one a check and source.
+var byCause = {
+  name: 'CauseKey'
+  operator: 'Include'
+  values: [
+    '*'
+  ]
+}
+var byHeadline = {
+  name: 'Headline'
+  operator: 'Include'
+  values: [
+    '*'
+  ]
+}
+var byActor = {
+  name: 'ActorName'
+  operator: 'Include'
+  values: [
+    '*'
+  ]
+}
+var byCheck = {
+  name: 'Check'
+  operator: 'Include'
+  values: [
+    '*'
+  ]
+}
+var bySource = {
+  name: 'Source'
+  operator: 'Include'
+  values: [
+    '*'
+  ]
+}
 var rules = [
   {
     name: 'keydrift-lost'
@@ -30,9 +65,9 @@ var rules = [
     frequency: 'PT5M'
     window: 'PT1H'
     dimensions: [
-      'CauseKey'
-      'Headline'
-      'ActorName'
+      byCause
+      byHeadline
+      byActor
     ]
     query: loadTextContent('../kql/rules/lost.kql')
   }
@@ -44,8 +79,8 @@ var rules = [
     frequency: 'PT15M'
     window: 'PT1H'
     dimensions: [
-      'CauseKey'
-      'Headline'
+      byCause
+      byHeadline
     ]
     query: loadTextContent('../kql/rules/at-risk.kql')
   }
@@ -57,9 +92,9 @@ var rules = [
     frequency: 'PT5M'
     window: 'PT1H'
     dimensions: [
-      'CauseKey'
-      'Headline'
-      'ActorName'
+      byCause
+      byHeadline
+      byActor
     ]
     query: loadTextContent('../kql/rules/key-changed.kql')
   }
@@ -71,11 +106,13 @@ var rules = [
     frequency: 'PT1H'
     window: 'PT3H'
     dimensions: [
-      'CauseKey'
-      'Headline'
+      byCause
+      byHeadline
     ]
     query: loadTextContent('../kql/rules/unknown.kql')
   }
+]
+var monitorRules = [
   {
     name: 'keydrift-monitor-silent'
     title: 'keydrift: The monitor is silent'
@@ -94,19 +131,20 @@ var rules = [
     frequency: 'PT15M'
     window: 'PT2H'
     dimensions: [
-      'Check'
-      'Source'
+      byCheck
+      bySource
     ]
     query: loadTextContent('../kql/rules/monitor-blind.kql')
   }
 ]
+var made = watchMonitor ? concat(rules, monitorRules) : rules
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = {
   name: workspaceName
 }
 
 resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
-  for each in filter(rules, rule => watchMonitor || !startsWith(rule.name, 'keydrift-monitor-')): {
+  for each in made: {
     name: each.name
     location: location
     tags: tags
@@ -128,13 +166,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
             timeAggregation: 'Count'
             operator: 'GreaterThan'
             threshold: 0
-            dimensions: map(each.dimensions, dimension => {
-              name: dimension
-              operator: 'Include'
-              values: [
-                '*'
-              ]
-            })
+            dimensions: each.dimensions
             failingPeriods: {
               numberOfEvaluationPeriods: 1
               minFailingPeriodsToAlert: 1

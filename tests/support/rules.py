@@ -39,7 +39,8 @@ def dimensions(name: str) -> list[str]:
     """The columns that Azure Monitor splits a rule's alerts by."""
     found = re.search(r"dimensions: \[(.*?)\]", monitor()[name], re.DOTALL)
     assert found is not None
-    return re.findall(r"'(\w+)'", found[1])
+    columns = dict(re.findall(r"^var (\w+) = \{\n  name: '(\w+)'\n  operator: 'Include'$", module("rules"), re.MULTILINE))
+    return [columns[each] for each in found[1].split()]
 
 
 def columns_used(name: str) -> set[str]:

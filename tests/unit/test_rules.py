@@ -124,6 +124,7 @@ def test_a_log_alert_keeps_to_the_limits_of_azure_monitor(name: str) -> None:
     assert entry["window"] in _WINDOWS
     assert _iso_minutes(entry["window"]) > _iso_minutes(entry["frequency"])
     assert entry["severity"] == {"High": "1", "Medium": "2"}[rules.sentinel(name)["severity"]]
+    assert (name == "monitor-silent") == (rules.dimensions(name) == [])
     assert len(rules.dimensions(name)) <= 6
     assert f"loadTextContent('../kql/rules/{name}.kql')" in rules.monitor()[name]
 
