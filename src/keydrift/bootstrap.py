@@ -18,7 +18,7 @@ from keydrift.storage import Closeable, dead_letter_container, storage
 
 if TYPE_CHECKING:
     from keydrift.dead_letters import DeadLetters
-    from keydrift.doctor.examine import Examined
+    from keydrift.doctor.examined import Examined
     from keydrift.monitor import Monitor
     from keydrift.outbox import OutboxName
     from keydrift.page.answer import Answer
@@ -162,7 +162,8 @@ async def examined(settings: Settings, environment: Mapping[str, str], clock: Cl
     from keydrift.adapters.managed_hsm import ManagedHsmReader
     from keydrift.adapters.probe_reader import ProbeReader
     from keydrift.adapters.resource_graph import ResourceGraph
-    from keydrift.doctor.examine import ARM, GRAPH, HSM, MONITOR, Examined
+    from keydrift.doctor.examine import ARM, GRAPH, HSM, MONITOR
+    from keydrift.doctor.examined import Examined
     from keydrift.doctor.settings import Surroundings
 
     reads = reading(settings, clock)

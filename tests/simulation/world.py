@@ -108,7 +108,11 @@ class WorkerEntities:
     async def transact(self, operations: Sequence[Write | Delete]) -> Sequence[Entity]:
         step = f"write of {operations[0].partition.partition('/')[0]}"
         await self._way.through(step)
-        if self._world.conflict_is_due():
+        # Only what is guarded by a version can come too late
+        if (
+            any(each.entity.etag not in (None, "*") for each in operations if isinstance(each, Write))
+            and self._world.conflict_is_due()
+        ):
             raise StateConflictError("another worker was faster")
         written = await self._world.entities.transact(operations)
         self._way.done(step)

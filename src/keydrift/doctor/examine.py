@@ -10,27 +10,19 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from logging import getLogger
-from typing import Protocol
 from uuid import uuid4
 
 from keydrift.doctor.alert import check_log_analytics
-from keydrift.doctor.events import EventReads, check_events
+from keydrift.doctor.events import check_events
+from keydrift.doctor.examined import Examined
 from keydrift.doctor.facts import Caller, Check, Status, of_unread
-from keydrift.doctor.probe import Probes
-from keydrift.doctor.reads import SampleReads, assign_role, check_subscription
-from keydrift.doctor.settings import Surroundings, check_settings
+from keydrift.doctor.reads import assign_role, check_subscription
+from keydrift.doctor.settings import check_settings
 from keydrift.facts import Absent, Principal, Read, Unread
 from keydrift.outbox import OutboxName
 from keydrift.ports import (
-    Clock,
-    Consumers,
     Delete,
-    Directory,
     Entity,
-    EntityStore,
-    Grants,
-    ManagedHsms,
-    RowSink,
     StateConflictError,
     StateError,
     Write,
@@ -43,43 +35,6 @@ log = getLogger(__name__)
 ARM, GRAPH, HSM, MONITOR = "Azure Resource Manager", "Microsoft Graph", "Managed HSM", "Azure Monitor"
 _OK, _WARN, _FAIL, _UNKNOWN = Status.OK, Status.WARN, Status.FAIL, Status.UNKNOWN
 _PARTITION = "doctor"
-
-
-class Reads(EventReads, SampleReads, Protocol):
-    """What the doctor reads that the monitor does not. A read never raises: what fails comes back as `Unread`."""
-
-    async def caller(self, service: str) -> Read[Caller]:
-        """Get a token for one of the services, and tell whom it is for."""
-        ...
-
-
-class TriedQueue(Protocol):
-    """A queue that can be tried without a trace."""
-
-    async def try_out(self) -> None:
-        """Add a message that nobody receives, and delete it. Raises `StateError`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """The monitor as it is composed, and what stands around it."""
-
-    settings: Settings
-    surroundings: Surroundings
-    app_id: str
-    app_name: str
-    clock: Clock
-    reads: Reads
-    consumers: Consumers
-    managed_hsms: ManagedHsms
-    hsm_suffix: str
-    grants: Grants
-    probes: Probes
-    directory: Directory
-    entities: EntityStore
-    queue: TriedQueue
-    sink: RowSink
 
 
 async def examine(examined: Examined, *, send_test: bool = False) -> tuple[Check, ...]:

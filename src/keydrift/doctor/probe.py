@@ -9,56 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
+from keydrift.doctor.examined import Examined, Probes
 from keydrift.doctor.facts import Check, SeenVault, Standing, Status, of_unread
 from keydrift.facts import Absent, Principal, Read, RoleDefinition, Unread
 from keydrift.ports import Grants
 from keydrift.resource_id import ResourceId
 
-if TYPE_CHECKING:
-    from keydrift.doctor.examine import Examined
-
 _VAULT = "microsoft.keyvault/vaults"
 # Managed HSM Crypto Auditor (azure-facts 0.3), and what its table says that contradicts "read but not use"
 _AUDITOR = "2c18b078-7c48-4d3a-af88-5a3a1b3f82b3"
 _DELETES = "microsoft.keyvault/managedhsm/keys/deletedkeys/delete"
-
-
-class Lists(Protocol):
-    """Lists that are looked through for something to probe with. A read never raises."""
-
-    async def standing(self, subscription: str) -> Read[tuple[Standing, ...]]:
-        """Return every role assignment at, above and below a subscription."""
-        ...
-
-    async def vaults(self, subscription: str) -> Read[tuple[SeenVault, ...]]:
-        """Return the key vaults of a subscription."""
-        ...
-
-    async def keys(self, vault: ResourceId) -> Read[tuple[ResourceId, ...]]:
-        """Return the first page of a vault's keys."""
-        ...
-
-
-class Questions(Protocol):
-    """What is asked of one thing. A read never raises."""
-
-    async def assignments_at(self, scope: ResourceId) -> Read[int]:
-        """Return how many role assignments ARM lists at and above a scope."""
-        ...
-
-    async def policies_in_graph(self, vault: ResourceId) -> Read[int]:
-        """Return how many access policies of a vault Resource Graph tells."""
-        ...
-
-    async def hsm_hosts(self, subscription: str) -> Read[tuple[str, ...]]:
-        """Return the hosts of a subscription's Managed HSMs."""
-        ...
-
-
-class Probes(Lists, Questions, Protocol):
-    """Everything that probes read, beside the product's own readers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
