@@ -108,6 +108,7 @@ def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) ->
         ),
         clock=clock,
         subscriptions=settings.subscriptions,
+        posture_interval=settings.posture_interval,
     )
     dead_letters = DeadLetters(state=state, container=container, receive=monitor.receive, clock=clock)
     return Application(monitor=monitor, dead_letters=dead_letters, reading=reads, opened=(entities, queue, container))

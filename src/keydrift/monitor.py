@@ -40,6 +40,8 @@ ACTOR_GRACE = timedelta(seconds=15)
 INVENTORY_GRACE = timedelta(seconds=30)
 # An undecodable event asks for at most one sweep an interval
 UNDECODABLE_INTERVAL = timedelta(minutes=15)
+# A timer that is a moment early is the one that was meant
+_EARLY = timedelta(minutes=1)
 _TRIES = 3
 _PARALLEL_PUTS = 32
 _DEAD_LETTER_LIMIT = 20_000
@@ -60,11 +62,12 @@ class Monitor:
         sweeper: Sweeper,
         clock: Clock,
         subscriptions: Sequence[str] = (),
+        posture_interval: timedelta = timedelta(),
     ) -> None:
         self._state, self._queue, self._reconciler = state, queue, reconciler
         self._deliverer = deliverer
         self._discovery, self._sweeper, self._clock = discovery, sweeper, clock
-        self._subscriptions = tuple(subscriptions)
+        self._subscriptions, self._posture_interval = tuple(subscriptions), posture_interval
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def receive(self, payload: str) -> None:
@@ -187,7 +190,9 @@ class Monitor:
             # Hearsay says that a consumer names another key there: ARM's word counts
             asked = Recheck(host="", noticed_at=started, via=Via.SWEEP, consumers=True, subscriptions=tuple(sorted(doubted)))
             await self._ask([""], asked, timedelta())
-        swept = await self._sweeper.sweep(started, sweep_id := str(uuid5(_SWEEPS, started.isoformat())))
+        sweep_id = str(uuid5(_SWEEPS, started.isoformat()))
+        shows = not self._posture_interval or await self._state.claim("posture", started, self._posture_interval - _EARLY)
+        swept = await self._sweeper.sweep(started, sweep_id if shows else "")
         await self._state.set_mark(
             "sweep", self._clock.now(), {"sweep": sweep_id, "settled": swept.settled, "asked": swept.asked}
         )

@@ -129,7 +129,7 @@ class Reconciler:
         spread: Spread | None,
         sweep: str,
     ) -> tuple[dict[str, object], ...] | None:
-        """Take facts that a sweep read in bulk since `store` was read from state; returns the posture rows.
+        """Take facts that a sweep read in bulk since `store` was read from state; returns the posture rows (no `sweep`, no rows).
 
         None where they differ from what is recorded: a difference is confirmed by a fresh read of that key store alone, since a
         list shows what the monitor may see and not why it may not see the rest (architecture, "monotonic reads").
@@ -207,7 +207,7 @@ class Reconciler:
             await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in judged.alerts])
 
     def _posture_rows(self, judged: Iterable[_Judged], sweep: str, now: datetime) -> tuple[dict[str, object], ...]:
-        shown = [each for each in judged if not each.outdated]
+        shown = [each for each in judged if sweep and not each.outdated]
         return tuple(posture_row(each.verdict, each.exemption, sweep, now, self._policy.tenant_id) for each in shown)
 
     async def send_posture(self, rows: Sequence[Mapping[str, object]]) -> None:

@@ -33,6 +33,7 @@ class Settings:
     subscriptions: tuple[str, ...] = ()
     inventory: str = "auto"
     sweep_key_reads: int = 5000
+    posture_interval: timedelta = timedelta()
     tenant_id: str | None = None
     backup_app_id: str | None = None
     backup_object_id: str | None = None
@@ -71,6 +72,7 @@ class Settings:
                 part.strip().lower() for part in read.text("KEYDRIFT_SUBSCRIPTIONS", "").split(",") if part.strip()
             ),
             inventory=read.checked("KEYDRIFT_INVENTORY", default.inventory, _inventory),
+            posture_interval=timedelta(minutes=read.number("KEYDRIFT_POSTURE_INTERVAL_MINUTES", 0, most=1440, of=" of minutes")),
             sweep_key_reads=read.number("KEYDRIFT_SWEEP_KEY_READS", default.sweep_key_reads, least=1, most=100_000),
             tenant_id=read.guid("KEYDRIFT_TENANT_ID"),
             backup_app_id=read.guid("KEYDRIFT_BACKUP_APP_ID"),

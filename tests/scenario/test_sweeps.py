@@ -135,6 +135,16 @@ async def test_every_sweep_sends_the_last_proof_of_every_key_binding(tmp_path: P
     assert all(row["Proof"] for row in newest if row["Verdict"] == "held")
 
 
+async def test_posture_rows_may_be_spaced(tmp_path: Path) -> None:
+    """With an interval only the sweeps that fall due send posture rows; the others reconcile all the same."""
+    async with rehearsal(tmp_path, estate(3), SWEEP, KEYDRIFT_POSTURE_INTERVAL_MINUTES="60") as played:
+        await played.play(advance("PT50M"), silently({"delete": assignment_at("kv1x1", 2)}), advance("PT5M"), SWEEP)
+        assert len(played.azure.logs.rows(POSTURE)) == 3
+        assert [row["Kind"] for row in played.alerts] == ["opened"]
+        await played.play(advance("PT10M"))
+        assert len(played.azure.logs.rows(POSTURE)) == 6
+
+
 async def test_an_only_key_store_is_read_by_itself(tmp_path: Path) -> None:
     """Where a subscription holds one watched key store no list of the whole subscription is read for its sake."""
     async with rehearsal(tmp_path, estate(1), SWEEP) as played:
