@@ -8,7 +8,7 @@ role assignment must be among them. Several fitting changes by different people 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -119,6 +119,10 @@ def explain(
     if not fitting:
         return Explanation.none()
     exact = [each for each in fitting if each.notice.resource_id.key in (vanished or ())]
+    joined = _joined_by_correlation(fitting, heard)
+    if joined is not None:
+        others = {each.person for each in exact or fitting if each.person is not None} - {joined.person}
+        return Explanation(heard=joined, confidence=Confidence.LIKELY if others else Confidence.CERTAIN)
     # An ARM event names its caller, Key Vault's own event of the same change does not
     chosen = max(fitting, key=lambda each: (each.person is not None, each in exact, each.occurred_at))
     if chosen.person is None:
@@ -130,6 +134,20 @@ def explain(
     seen_harmless = after is not None and chosen.occurred_at < after and not exact
     doubtful = len(people) > 1 or guessed or seen_harmless
     return Explanation(heard=chosen, confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN)
+
+
+def _joined_by_correlation(fitting: Sequence[Heard], heard: Sequence[Heard]) -> Heard | None:
+    """The newest fitting notice that names nobody, with the actor of another notice of the same request.
+
+    A `correlationId` is of one request to ARM, whichever of its events names the caller. Where several people share one it names
+    none of them.
+    """
+    for bare in sorted((each for each in fitting if each.person is None), key=lambda each: each.occurred_at, reverse=True):
+        request = bare.notice.correlation_id
+        named = [each for each in heard if request and each.notice.correlation_id == request and each.person is not None]
+        if len({each.person for each in named}) == 1:
+            return replace(bare, notice=replace(bare.notice, actor=named[0].notice.actor))
+    return None
 
 
 def _may_be_it(notice: ChangeNotice, vanished: frozenset[str] | None) -> bool:

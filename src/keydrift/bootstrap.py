@@ -97,6 +97,7 @@ def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) ->
             clock=clock,
             backup_app_id=policy.backup_app_id,
             declarations=policy.declarations,
+            tags=policy.tags,
         ),
         sweeper=Sweeper(
             memory=state,

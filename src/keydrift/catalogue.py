@@ -8,6 +8,7 @@ only for an operation that fits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keydrift.model import Finding, Scenario, State
@@ -181,12 +182,17 @@ def level_of(code: str, scenario: Scenario) -> State:
 
 def severity_of(state: State, findings: tuple[Finding, ...]) -> str:
     """Sentinel's words: High, Medium, Low, Informational (there is no Critical)."""
+    return severity_of_codes(state, (finding.code for finding in findings))
+
+
+def severity_of_codes(state: State, codes: Iterable[str]) -> str:
+    """The same, by finding codes."""
     match state:
         case State.LOST:
             return "High"
         case State.UNKNOWN:
             return "Medium"
         case State.AT_RISK:
-            return "Medium" if any(CODES[f.code].by_itself for f in findings) else "Low"
+            return "Medium" if any(CODES[code].by_itself for code in codes) else "Low"
         case State.HELD:
             return "Informational"

@@ -12,6 +12,8 @@ from keydrift.actor import Explanation
 from keydrift.model import Finding, ProofStep, State, Verdict
 
 _CAUSES = UUID("a3f5ab32-2c55-5d0b-9d7c-6a4d0f0f7c11")
+# Findings about the principal itself, which is the same whatever key store it was seen to fail at
+_OF_PRINCIPAL = frozenset({"identity-none", "identity-detached", "identity-deleted", "principal-not-found", "principal-disabled"})
 # Findings that say that grants are gone or fall short. A switched model is not among them: there the grants still stand.
 _OF_GRANTS = frozenset(
     {
@@ -31,14 +33,26 @@ _OF_GRANTS = frozenset(
 def grants_of(verdict: Verdict) -> frozenset[str]:
     """Ids of the grants that count. Azure's role assignments have an id of their own wherever they stand, others one of their key
     store only, so theirs carry the key store's."""
-    return frozenset(_grant_id(step, verdict).lower() for step in granting(verdict))
+    return frozenset(grant_id(step, verdict) for step in granting(verdict))
 
 
-def _grant_id(step: ProofStep, verdict: Verdict) -> str:
+def grants_through_groups(verdict: Verdict) -> frozenset[str]:
+    """Those of them that name a group of the principal's."""
+    return frozenset(grant_id(step, verdict) for step in granting(verdict) if is_through_group(step, verdict))
+
+
+def is_through_group(step: ProofStep, verdict: Verdict) -> bool:
+    """Whether a grant names a group, not the principal itself."""
+    principal = verdict.principal
+    return step.grantee is not None and principal is not None and step.grantee.lower() != principal.object_id.lower()
+
+
+def grant_id(step: ProofStep, verdict: Verdict) -> str:
+    """A grant's id, lower case."""
     if step.kind == "role-assignment":
-        return step.id
+        return step.id.lower()
     store = step.scope if step.kind == "access-policy" else str(verdict.key_store.id) if verdict.key_store else ""
-    return f"{store}|{step.id}"
+    return f"{store}|{step.id}".lower()
 
 
 def vanished_grants(granted_by: frozenset[str], verdict: Verdict) -> frozenset[str] | None:
@@ -56,6 +70,8 @@ def cause_key(verdict: Verdict, explanation: Explanation, vanished: frozenset[st
     worst = [finding for finding in verdict.findings if finding.level is verdict.state]
     if verdict.state is State.UNKNOWN:
         cause = "unread|" + "|".join(sorted({_unread_cause(f) for f in worst}))
+    elif worst and {finding.code for finding in worst} <= _OF_PRINCIPAL:
+        cause = f"principal|{verdict.binding.identity.reference}|" + "|".join(sorted({f.code for f in worst}))
     elif vanished:
         cause = "grants|" + "|".join(sorted(vanished))
     elif explanation.notice is not None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from keydrift.catalogue import CODES
 from keydrift.facts import Unread
-from keydrift.inventory import Inventory
+from keydrift.inventory import ANY_TAGS, Inventory, TagNames, placed
 from keydrift.key_uri import KeyUri
 from keydrift.model import (
     AppIdentity,
@@ -21,7 +21,6 @@ from keydrift.model import (
     ResourceIdentity,
     Scenario,
     State,
-    StoreObject,
     Verdict,
 )
 from keydrift.resource_id import ResourceId
@@ -194,7 +193,11 @@ NOTHING_DECLARED = Declarations()
 
 
 def declared_bindings(
-    declarations: Declarations, discovered: Iterable[KeyBinding], inventory: Inventory, backup_app_id: str
+    declarations: Declarations,
+    discovered: Iterable[KeyBinding],
+    inventory: Inventory,
+    backup_app_id: str,
+    tags: TagNames = ANY_TAGS,
 ) -> tuple[KeyBinding, ...]:
     """The discovered key bindings and the declared ones, each once, in a stable order.
 
@@ -202,27 +205,24 @@ def declared_bindings(
     """
     found = {binding.id: binding for binding in discovered}
     for each in declarations.bindings:
-        made = _key_binding(each, inventory, backup_app_id)
+        made = _key_binding(each, inventory, backup_app_id, tags)
         known = found.get(made.id)
         found[made.id] = _with(known, made) if known else made
     return tuple(found[key] for key in sorted(found))
 
 
-def _key_binding(declared: DeclaredBinding, inventory: Inventory, backup_app_id: str) -> KeyBinding:
+def _key_binding(declared: DeclaredBinding, inventory: Inventory, backup_app_id: str, tags: TagNames) -> KeyBinding:
     identity: IdentityReference = declared.identity or AppIdentity(app_id=backup_app_id)
     is_key = declared.key.kind == "keys"
     target = declared.key.versionless if is_key else declared.key
     versions = (declared.key.version,) if is_key and declared.key.version else ()
 
-    def placed(uri: KeyUri, store: ResourceId | None = None) -> StoreObject:
-        return StoreObject(uri=uri, store_id=inventory.stores.get(uri.host) or store)
-
     return KeyBinding(
         id=binding_id(declared.scenario, identity, target),
         scenario=declared.scenario,
         identity=identity,
-        target=placed(target, declared.key_store),
-        secrets=tuple(placed(uri) for uri in declared.secrets),
+        target=placed(target, declared.key_store, inventory, tags),
+        secrets=tuple(placed(uri, None, inventory, tags) for uri in declared.secrets),
         consumers=(Consumer(id=declared.consumer, key_versions=versions),),
     )
 

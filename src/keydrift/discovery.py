@@ -15,7 +15,7 @@ from logging import getLogger
 from keydrift.declared import NOTHING_DECLARED, Declarations, declared_bindings, not_found
 from keydrift.document import unread_document
 from keydrift.facts import Absent, Unread
-from keydrift.inventory import Inventory, discover
+from keydrift.inventory import ANY_TAGS, Inventory, TagNames, discover
 from keydrift.model import KeyBinding
 from keydrift.ports import Clock, Consumers
 from keydrift.reconcile import Reconciler
@@ -55,9 +55,10 @@ class Discovery:
         clock: Clock,
         backup_app_id: str,
         declarations: Declarations = NOTHING_DECLARED,
+        tags: TagNames = ANY_TAGS,
     ) -> None:
         self._state, self._sources, self._reconciler, self._clock = state, sources, reconciler, clock
-        self._backup_app_id, self._declarations = backup_app_id, declarations
+        self._backup_app_id, self._declarations, self._tags = backup_app_id, declarations, tags
         self._turn = asyncio.Lock()
 
     async def take(self) -> WatchlistChange:
@@ -129,8 +130,8 @@ class Discovery:
         return self._sources.complete if few or due else hearsay
 
     def _found(self, inventory: Inventory) -> tuple[KeyBinding, ...]:
-        discovered = discover(inventory, self._backup_app_id)
-        return declared_bindings(self._declarations, discovered, inventory, self._backup_app_id)
+        discovered = discover(inventory, self._backup_app_id, self._tags)
+        return declared_bindings(self._declarations, discovered, inventory, self._backup_app_id, self._tags)
 
     async def _apply(self, change: WatchlistChange) -> None:
         await self._reconciler.retire(change.gone)

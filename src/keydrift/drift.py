@@ -12,11 +12,16 @@ from enum import StrEnum
 from uuid import UUID, uuid5
 
 from keydrift.actor import Explanation, Heard, explain, fitting_operations
-from keydrift.cause import cause_key, grants_of, vanished_grants
+from keydrift.cause import cause_key, grants_of, grants_through_groups, vanished_grants
+from keydrift.change import Change, change_between
 from keydrift.declared import LAPSED, NOT_EXEMPT, ExemptionOutcome
 from keydrift.model import State, Verdict
+from keydrift.propagation import lag_of_loss, lag_of_repair
+from keydrift.record import BindingRecord, Standing
 
 CONFIRM_AFTER = timedelta(minutes=1)
+# The row's `Reason` where nothing needs the key any more
+RETIRED = "retired"
 
 
 class Kind(StrEnum):
@@ -37,58 +42,10 @@ class Via(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """An open drift: what was last alerted while the binding was not held.
-
-    `lost_at` is when the present loss happened (the explaining event's time, else the read's), None while nothing is lost;
-    `lost_for` is how long earlier losses of this standing took, at risk in between. So that an actor who is heard of later is
-    still found, the rest keeps what was looked for when it last differed: one of the `operations` since `after` (the last read
-    that saw it otherwise) that explained no alert before (`explained_until`), deleting what `vanished` (None: not known).
-    """
-
-    state: State
-    codes: frozenset[str]
-    cause_key: str
-    opened_at: datetime
-    after: datetime | None
-    lost_at: datetime | None = None
-    lost_for: timedelta = timedelta()
-    actor_named: bool = False
-    operations: frozenset[str] = frozenset()
-    explained_until: datetime | None = None
-    vanished: frozenset[str] | None = None
-    exempted: bool = False
-    exemption_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BindingRecord:
-    """What is remembered of a key binding. `sequence` numbers its alerts and starts at its creation in epoch seconds.
-
-    `granted_by` are the grants that counted at the last readable verdict; `explained_until` is the time of the newest change that
-    has explained an alert, so that it does not explain the next one too. `told_until` is when the newest re-pointed consumer that
-    was told of was seen.
-    """
-
-    binding_id: str
-    sequence: int
-    state: State = State.HELD
-    standing: Standing | None = None
-    pending_unknown_since: datetime | None = None
-    read_at: datetime | None = None
-    granted_by: frozenset[str] = frozenset()
-    explained_until: datetime | None = None
-    told_until: datetime | None = None
-
-    @classmethod
-    def created(cls, binding_id: str, at: datetime) -> BindingRecord:
-        """The record of a binding first seen now: taken for held, so a first verdict of `held` raises nothing."""
-        return cls(binding_id=binding_id, sequence=int(at.timestamp()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What a drift produces; `row.alert_row` renders it."""
+    """What a drift produces; `row.alert_row` renders it. `lag` is how long the change takes to bite at most; `lost_at` since when
+    the key is lost, `sought_since` from when on its cause was looked for, `ends` how often a flapping drift has ended.
+    """
 
     id: str
     kind: Kind
@@ -99,6 +56,11 @@ class Alert:
     detected_at: datetime
     cause_key: str
     explanation: Explanation
+    change: Change | None = None
+    lag: timedelta = timedelta()
+    lost_at: datetime | None = None
+    sought_since: datetime | None = None
+    ends: int | None = None
     outage: timedelta | None = None
     reason: str | None = None
     exempted: bool = False
@@ -145,10 +107,10 @@ def compare(last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
             # The grants of the last readable verdict are kept: a blind read says nothing about them
             record = replace(last, pending_unknown_since=since, read_at=verdict.read_at)
             return Comparison(record=record, awaits_second_read=True)
-    record = replace(last, pending_unknown_since=None, read_at=verdict.read_at, granted_by=grants or last.granted_by)
-    if verdict.state is State.HELD:
-        return _held(replace(record, granted_by=grants), last, verdict, at)
-    return _not_held(record, last, verdict, at)
+    record = replace(last, pending_unknown_since=None, read_at=verdict.read_at)
+    if grants or verdict.state is State.HELD:
+        record = replace(record, granted_by=grants, granted_through_groups=grants_through_groups(verdict))
+    return _held(record, last, verdict, at) if verdict.state is State.HELD else _not_held(record, last, verdict, at)
 
 
 def retire(last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
@@ -156,7 +118,9 @@ def retire(last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
     standing, last = last.standing, replace(last, pending_unknown_since=None)
     if standing is None:
         return Comparison(record=last)
-    record, alert = _alert(last, verdict, at, Kind.RESOLVED, Explanation.none(), standing, standing.state, reason="retired")
+    record, alert = raise_alert(
+        last, verdict, at, Kind.RESOLVED, Explanation.none(), standing, standing.state, Change.BETTER, reason=RETIRED
+    )
     return Comparison(record=replace(record, standing=None, state=State.HELD), alert=alert)
 
 
@@ -172,7 +136,10 @@ def _held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: Mome
     repairs = fitting_operations(ended=standing.codes)
     explanation = explain(repairs, at.heard, after=last.read_at, before=at.now, explained_until=last.explained_until)
     outage = _lost_until(standing, explanation.occurred_at or verdict.read_at) or None
-    record, alert = _alert(record, verdict, at, Kind.RESOLVED, explanation, standing, standing.state, outage=outage)
+    lag = lag_of_repair(standing.codes, verdict, last.granted_by)
+    record, alert = raise_alert(
+        record, verdict, at, Kind.RESOLVED, explanation, standing, standing.state, Change.BETTER, lag=lag, outage=outage
+    )
     return Comparison(record=record, alert=alert)
 
 
@@ -202,12 +169,23 @@ def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: 
         operations=operations,
         explained_until=last.explained_until,
         vanished=vanished,
+        lag=lag_of_loss(verdict, last.granted_by, last.granted_through_groups),
         exempted=at.exemption.exempted,
         exemption_reason=at.exemption.reason,
     )
     lapsed = standing is not None and at.exemption.turn(standing.exemption_reason) == LAPSED
     kind, previous = (Kind.CHANGED, standing.state) if standing else (Kind.OPENED, State.HELD)
-    record, alert = _alert(record, verdict, at, kind, explanation, now, previous, reason=LAPSED if lapsed else None)
+    record, alert = raise_alert(
+        record,
+        verdict,
+        at,
+        kind,
+        explanation,
+        now,
+        previous,
+        change_between(previous, before, verdict.state, verdict.codes),
+        reason=LAPSED if lapsed else None,
+    )
     return Comparison(record=replace(record, state=verdict.state, standing=now), alert=alert)
 
 
@@ -240,7 +218,7 @@ def _same(record: BindingRecord, standing: Standing, verdict: Verdict, at: Momen
         exempted=at.exemption.exempted,
         exemption_reason=at.exemption.reason,
     )
-    record, alert = _alert(record, verdict, at, Kind.CHANGED, explanation, joined, standing.state, reason=turn)
+    record, alert = raise_alert(record, verdict, at, Kind.CHANGED, explanation, joined, standing.state, Change.SAME, reason=turn)
     return Comparison(record=replace(record, standing=joined), alert=alert)
 
 
@@ -265,7 +243,7 @@ def _lost_until(standing: Standing, repaired_at: datetime) -> timedelta:
     return standing.lost_for + present
 
 
-def _alert(
+def raise_alert(
     record: BindingRecord,
     verdict: Verdict,
     at: Moment,
@@ -273,10 +251,15 @@ def _alert(
     explanation: Explanation,
     standing: Standing,
     previous: State,
+    change: Change,
     *,
+    lag: timedelta | None = None,
     outage: timedelta | None = None,
     reason: str | None = None,
+    ends: int | None = None,
 ) -> tuple[BindingRecord, Alert]:
+    """The next alert of a binding, about a standing, and the record that has counted it. Its `lag` is the standing's unless
+    told."""
     sequence = record.sequence + 1
     alert = Alert(
         id=alert_id(record.binding_id, sequence),
@@ -288,6 +271,11 @@ def _alert(
         detected_at=at.now,
         cause_key=standing.cause_key,
         explanation=explanation,
+        change=change,
+        lag=standing.lag if lag is None else lag,
+        lost_at=standing.lost_at,
+        sought_since=standing.after,
+        ends=ends,
         outage=outage,
         reason=reason,
         exempted=standing.exempted,

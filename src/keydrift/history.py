@@ -40,7 +40,7 @@ def standing_since(verdict: str, history: Sequence[PastAlert], sequence: int) ->
     """Since when the verdict stands, as far as alerts tell: the first of the last alerts that all say it.
 
     Without any alert a held binding is so since it was first seen: then `sequence` is that time, in epoch seconds
-    (`drift.BindingRecord`). None where the verdict was not alerted: an unknown that awaits its second read.
+    (`record.BindingRecord`). None where the verdict was not alerted: an unknown that awaits its second read.
     """
     if not history:
         return stamp(datetime.fromtimestamp(sequence, UTC)) if verdict == State.HELD else None

@@ -5,17 +5,20 @@ Adapters read and decode; this module only joins (catalogue, "Discovery").
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from keydrift.facts import Unread
 from keydrift.key_uri import KeyUri
 from keydrift.model import (
+    NO_OWNERSHIP,
     AppIdentity,
     Consumer,
     IdentityReference,
     KeyBinding,
+    Ownership,
     ProtectedItem,
     ResourceIdentity,
     Scenario,
@@ -24,10 +27,32 @@ from keydrift.model import (
 from keydrift.resource_id import ResourceId
 from keydrift.watchlist import binding_id
 
+# So many items of one vault are kept by name, those with the newest recovery points; the others are counted
+MOST_ITEMS = 50
+
+type Tags = Mapping[str, str]
+_NO_TAGS: Tags = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagNames:
+    """The tags that say who answers for a resource and where it belongs. Azure compares tag names in any letter case
+    (learn.microsoft.com/azure/azure-resource-manager/management/tag-resources)."""
+
+    owner: str = "owner"
+    environment: str = "environment"
+
+    def read(self, tags: Tags) -> Ownership:
+        """What a resource's tags say."""
+        by_name = {name.lower(): value for name, value in tags.items()}
+        owner, environment = by_name.get(self.owner.lower()), by_name.get(self.environment.lower())
+        return Ownership(owner=owner or None, environment=environment or None) if owner or environment else NO_OWNERSHIP
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptedVault:
-    """A Backup vault or Recovery Services vault that encrypts with a customer's key; `key` may pin a version."""
+    """A Backup vault or Recovery Services vault that encrypts with a customer's key; `key` may pin a version. `items` are what it
+    protects, of which there are `item_count`."""
 
     id: ResourceId
     scenario: Scenario
@@ -35,6 +60,15 @@ class EncryptedVault:
     key: KeyUri
     identity: ResourceIdentity
     encryption_state: str | None = None
+    items: tuple[ProtectedItem, ...] = ()
+    item_count: int | None = None
+    tags: Tags = _NO_TAGS
+
+    def protecting(self, items: Sequence[ProtectedItem]) -> EncryptedVault:
+        """The vault with its items: at most `MOST_ITEMS` by name, those with the newest recovery points, in order of id."""
+        never = datetime.min.replace(tzinfo=UTC)
+        newest = sorted(items, key=lambda i: (i.last_recovery_point_at or never, i.id.key), reverse=True)[:MOST_ITEMS]
+        return replace(self, items=tuple(sorted(newest, key=lambda i: i.id.key)), item_count=len(items))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +103,20 @@ class ProtectedVm:
     secure_sets: tuple[ResourceId, ...] = ()
     other_sets: tuple[ResourceId, ...] = ()
     ade: tuple[AdeSetting, ...] = ()
+    tags: Tags = _NO_TAGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What was listed. `stores` maps a key store's host to its ARM id; `unread` names what could not be listed: then bindings
-    may be missing, and the result is not complete. `hearsay` says that bindings may be missing although nothing is unread,
-    since the source lags or leaves out in silence: such an inventory adds, it never takes away. `listed` are the normalised ids
-    of every resource that was seen, needing a key or not (None: the source does not tell). `unasked` are the normalised ids of
-    the Recovery Services vaults whose older encryption settings were not asked for this time (none where `legacy_read`), and
-    `lists` is how many lists ARM was asked for."""
+    """What was listed. `stores` maps a key store's host to its ARM id, `store_tags` to its tags; `unread` names what could not
+    be listed: then bindings may be missing, and the result is not complete. `hearsay` says that bindings may be missing
+    although nothing is unread, since the source lags or leaves out in silence: such an inventory adds, it never takes away.
+    `listed` are the normalised ids of every resource that was seen, needing a key or not (None: the source does not tell).
+    `unasked` are the normalised ids of the Recovery Services vaults whose older encryption settings were not asked for this
+    time (none where `legacy_read`), and `lists` is how many lists ARM was asked for."""
 
     stores: Mapping[str, ResourceId] = field(default_factory=lambda: MappingProxyType({}))
+    store_tags: Mapping[str, Tags] = field(default_factory=lambda: MappingProxyType({}))
     vaults: tuple[EncryptedVault, ...] = ()
     disk_sets: Mapping[str, DiskEncryptionSet] = field(default_factory=lambda: MappingProxyType({}))
     vms: tuple[ProtectedVm, ...] = ()
@@ -92,10 +128,14 @@ class Inventory:
     lists: int = 0
 
 
-def discover(inventory: Inventory, backup_app_id: str) -> tuple[KeyBinding, ...]:
+ANY_TAGS = TagNames()
+
+
+def discover(inventory: Inventory, backup_app_id: str, tags: TagNames = ANY_TAGS) -> tuple[KeyBinding, ...]:
     """Every key binding that the inventory shows, each once with all its consumers, in a stable order."""
     found: dict[str, KeyBinding] = {}
-    for binding in (*_vault_bindings(inventory), *_vm_bindings(inventory, AppIdentity(app_id=backup_app_id))):
+    app = AppIdentity(app_id=backup_app_id)
+    for binding in (*_vault_bindings(inventory, tags), *_vm_bindings(inventory, app, tags)):
         known = found.get(binding.id)
         found[binding.id] = _joined(known, binding) if known else binding
     return tuple(found[key] for key in sorted(found))
@@ -131,31 +171,34 @@ def _binding(
     )
 
 
-def _vault_bindings(inventory: Inventory) -> Iterator[KeyBinding]:
+def _vault_bindings(inventory: Inventory, tags: TagNames) -> Iterator[KeyBinding]:
     for vault in inventory.vaults:
         consumer = Consumer(
             id=vault.id,
             key_versions=_versions(vault.key),
             location=vault.location,
             encryption_state=vault.encryption_state,
+            protected_items=vault.items,
+            protected_count=vault.item_count if vault.item_count != len(vault.items) else None,
+            ownership=tags.read(vault.tags),
         )
-        yield _binding(vault.scenario, vault.identity, _placed(vault.key.versionless, None, inventory), (consumer,))
+        yield _binding(vault.scenario, vault.identity, placed(vault.key.versionless, None, inventory, tags), (consumer,))
 
 
-def _vm_bindings(inventory: Inventory, app: AppIdentity) -> Iterator[KeyBinding]:
+def _vm_bindings(inventory: Inventory, app: AppIdentity, tags: TagNames) -> Iterator[KeyBinding]:
     for vm in inventory.vms:
         for each in _confidential_sets(vm, inventory):
-            target = _placed(each.key.versionless, each.store_id, inventory)
-            consumer = _consumer(vm, each.key)
+            target = placed(each.key.versionless, each.store_id, inventory, tags)
+            consumer = replace(_consumer(vm, tags, each.key), through=each.id)
             yield _binding(Scenario.CVM_CMK, app, target, (consumer,))
             yield _binding(Scenario.CVM_DES, each.identity, target, (replace(consumer, rotation_error=each.rotation_error),))
         for setting in vm.ade:
-            secret = _placed(setting.secret.uri, setting.secret.store_id, inventory)
+            secret = placed(setting.secret.uri, setting.secret.store_id, inventory, tags)
             if setting.key is None:
-                yield _binding(Scenario.ADE_BEK, app, secret, (_consumer(vm),))
+                yield _binding(Scenario.ADE_BEK, app, secret, (_consumer(vm, tags),))
             else:
-                key = _placed(setting.key.uri.versionless, setting.key.store_id, inventory)
-                consumer = _consumer(vm, setting.key.uri)
+                key = placed(setting.key.uri.versionless, setting.key.store_id, inventory, tags)
+                consumer = _consumer(vm, tags, setting.key.uri)
                 yield _binding(Scenario.ADE_KEK, app, key, (consumer,), (secret,))
 
 
@@ -168,14 +211,22 @@ def _confidential_sets(vm: ProtectedVm, inventory: Inventory) -> Iterator[DiskEn
             yield found
 
 
-def _consumer(vm: ProtectedVm, key: KeyUri | None = None) -> Consumer:
-    return Consumer(id=vm.id, key_versions=_versions(key), location=vm.location, protected_items=(vm.item,))
+def _consumer(vm: ProtectedVm, tags: TagNames, key: KeyUri | None = None) -> Consumer:
+    return Consumer(
+        id=vm.id,
+        key_versions=_versions(key),
+        location=vm.location,
+        protected_items=(vm.item,),
+        ownership=tags.read(vm.tags),
+    )
 
 
 def _versions(key: KeyUri | None) -> tuple[str, ...]:
     return (key.version,) if key is not None and key.version else ()
 
 
-def _placed(uri: KeyUri, declared: ResourceId | None, inventory: Inventory) -> StoreObject:
+def placed(uri: KeyUri, declared: ResourceId | None, inventory: Inventory, tags: TagNames) -> StoreObject:
+    """A key or secret where it stands, with what its key store's tags say."""
     # The host decides: a declared source vault may have moved since
-    return StoreObject(uri=uri, store_id=inventory.stores.get(uri.host) or declared)
+    store_id = inventory.stores.get(uri.host) or declared
+    return StoreObject(uri=uri, store_id=store_id, ownership=tags.read(inventory.store_tags.get(uri.host, _NO_TAGS)))

@@ -89,11 +89,28 @@ type IdentityReference = AppIdentity | ResourceIdentity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """Who answers for a resource and where it belongs, as its tags say; None where it has no such tag."""
+
+    owner: str | None = None
+    environment: str | None = None
+
+
+NO_OWNERSHIP = Ownership()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProtectedItem:
-    """A backup item whose recovery depends on the key."""
+    """A backup item whose recovery depends on the key. `name` is what people call it.
+
+    `last_backup_at` is when the last backup ran, whatever came of it; `last_recovery_point_at` is when its newest backup copy was
+    made. None where the resource does not show it: a backup instance shows neither.
+    """
 
     id: ResourceId
     last_backup_at: datetime | None = None
+    last_recovery_point_at: datetime | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +123,11 @@ class Repointing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
-    """The resource that needs the key, and what it says of it: the disks of one machine may pin several versions."""
+    """The resource that needs the key, and what it says of it: the disks of one machine may pin several versions.
+
+    `through` is the disk encryption set between a machine and its key. `protected_items` may be cut short,
+    `protected_count` is how many there are then (None: those shown are all).
+    """
 
     id: ResourceId
     key_versions: tuple[str, ...] = ()
@@ -114,15 +135,25 @@ class Consumer:
     encryption_state: str | None = None
     rotation_error: str | None = None
     protected_items: tuple[ProtectedItem, ...] = ()
+    protected_count: int | None = None
     repointed: Repointing | None = None
+    through: ResourceId | None = None
+    ownership: Ownership = NO_OWNERSHIP
+
+    @property
+    def item_count(self) -> int:
+        """How many items its key protects."""
+        return len(self.protected_items) if self.protected_count is None else self.protected_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreObject:
-    """A key or secret and where it stands. `store_id` is None while no readable subscription holds that host."""
+    """A key or secret and where it stands. `store_id` is None while no readable subscription holds that host; `ownership` is the
+    key store's."""
 
     uri: KeyUri
     store_id: ResourceId | None = None
+    ownership: Ownership = NO_OWNERSHIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +199,8 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofStep:
-    """One grant or deny weighed, and why it does or does not count."""
+    """One grant or deny weighed, and why it does or does not count. `grantee` is the object id that it names: the principal's or
+    a group's."""
 
     kind: str
     id: str
@@ -177,6 +209,7 @@ class ProofStep:
     scope: str | None = None
     role: str | None = None
     permissions: tuple[str, ...] = ()
+    grantee: str | None = None
 
 
 type Evidence = Mapping[str, str | int | bool | tuple[str, ...] | None]

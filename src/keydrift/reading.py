@@ -64,6 +64,9 @@ def reading(settings: Settings, clock: Clock) -> Reading:
     from keydrift.adapters.resource_graph import ResourceGraph
     from keydrift.bulk.collector import BulkCollector
     from keydrift.collect import Collector, Readers
+    from keydrift.flapping import Damping
+    from keydrift.inventory import TagNames
+    from keydrift.lifecycle import Lifecycle
     from keydrift.reconcile import Policy
 
     # First: where the file is wrong, nothing has been opened yet that would have to be closed
@@ -98,6 +101,10 @@ def reading(settings: Settings, clock: Clock) -> Reading:
         tenant_id=settings.tenant_id,
         declared=declared,
         declarations=by_hand,
+        lifecycle=Lifecycle(
+            damping=Damping(count=settings.flap_count, window=settings.flap_window), remind_after=settings.remind_after
+        ),
+        tags=TagNames(owner=settings.owner_tag, environment=settings.environment_tag),
     )
     return Reading(
         cloud=cloud,

@@ -19,12 +19,15 @@ from keydrift.collect import Collector, Known
 from keydrift.declared import NOTHING_DECLARED, Declarations, ExemptionOutcome, exempted
 from keydrift.delivery import Deliverer
 from keydrift.document import verdict_document
-from keydrift.drift import Alert, BindingRecord, Moment, Via, compare, retire
+from keydrift.drift import Alert, Moment, Via
 from keydrift.facts import Absent, Earlier, Facts, KeyObject, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
+from keydrift.inventory import ANY_TAGS, TagNames
 from keydrift.key_uri import KeyUri
+from keydrift.lifecycle import USUAL, Lifecycle, follow, retire
 from keydrift.model import Finding, KeyBinding, State, Verdict
 from keydrift.ports import Clock, DeliveryError, RecheckQueue, RowSink, StateConflictError
 from keydrift.recheck import Recheck
+from keydrift.record import BindingRecord
 from keydrift.repointing import tell_repointing
 from keydrift.row import alert_row, posture_row
 from keydrift.state import Remembered, StoreRecord
@@ -50,6 +53,8 @@ class Policy:
     tenant_id: str | None = None
     declared: dict[str, Principal]
     declarations: Declarations = NOTHING_DECLARED
+    lifecycle: Lifecycle = USUAL
+    tags: TagNames = ANY_TAGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +67,14 @@ class _Judged:
     exemption: ExemptionOutcome
     alerts: tuple[Alert, ...] = ()
     awaits_second_read: bool = False
+    held_back: bool = False
     outdated: bool = False
 
     @property
     def is_news(self) -> bool:
         """Whether anything came of it that a single read in bulk should not settle."""
         pending = self.remembered is not None and self.remembered.record.pending_unknown_since is not None
-        return bool(self.alerts) or self.awaits_second_read or pending
+        return bool(self.alerts) or self.held_back or self.awaits_second_read or pending
 
 
 class Reconciler:
@@ -181,8 +187,8 @@ class Reconciler:
             return _Judged(verdict=verdict, remembered=remembered, record=last, exemption=exemption, outdated=True)
         reads = [read for read in (last.read_at, previous_read if remembered else None) if read is not None]
         told, notice = tell_repointing(replace(last, read_at=max(reads, default=None)), verdict, at)
-        outcome = compare(told, verdict, replace(at, exemption=exemption, repointed=notice is not None))
-        record, alerts = outcome.record, [outcome.alert] if outcome.alert else []
+        outcome = follow(told, verdict, replace(at, exemption=exemption, repointed=notice is not None), self._policy.lifecycle)
+        record, alerts = outcome.record, list(outcome.alerts)
         if notice is not None:
             # The exemption of the notice is its own: that of the verdict is about the findings of the new key
             own = exempted(replace(notice.verdict, state=State.AT_RISK, findings=notice.verdict.findings[:1]), exemptions, at.now)
@@ -196,6 +202,7 @@ class Reconciler:
             exemption=exemption,
             alerts=tuple(alerts),
             awaits_second_read=outcome.awaits_second_read,
+            held_back=outcome.held_back,
         )
 
     async def _keep(self, judged: _Judged) -> None:
@@ -227,6 +234,8 @@ class Reconciler:
             due.append((CONFIRM_DRIFT_AFTER, Via.SETTLE))
         if any(each.awaits_second_read for each in judged):
             due.append((SECOND_READ_AFTER, recheck.via))
+        if any(each.held_back for each in judged):
+            due.append((self._policy.lifecycle.damping.quiet, Via.SETTLE))
         for delay, via in due:
             later = Recheck(host=recheck.host, noticed_at=now + delay, via=via)
             await self._queue.put(later.body(), delay_s=delay.total_seconds())
@@ -257,9 +266,9 @@ class Reconciler:
                 continue
             verdict = Verdict(binding=binding, state=State.HELD, read_at=now)
             outcome = retire(remembered.record, verdict, Moment(now=now, via=Via.SWEEP))
-            if outcome.alert is not None:
+            if outcome.alerts:
                 kept = replace(remembered, record=outcome.record, posture=None)
-                await self._memory.record(kept, [alert_row(outcome.alert, self._policy.tenant_id)])
+                await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in outcome.alerts])
                 await self._deliverer.deliver_for([binding.id])
 
 

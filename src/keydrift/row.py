@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from keydrift import __version__
+from keydrift.actor import Confidence
+from keydrift.actor_lookup import actor_lookup
+from keydrift.blast_radius import first_backup_at_risk, item_count, items_of, last_recovery_point, owners
 from keydrift.catalogue import CODES, severity_of
+from keydrift.change import Change
 from keydrift.declared import ExemptionOutcome
 from keydrift.drift import Alert, Kind
-from keydrift.model import Finding, PermissionModel, ProofStep, State, Verdict
+from keydrift.model import Finding, KeyBinding, ProofStep, ProtectedItem, State, Verdict
 from keydrift.row_size import fitted
+from keydrift.wording import summary, title
 
 SCHEMA_VERSION = "1"
 CAPPED_AT = 50
-# How long a change of role assignments takes to bite at most (azure-facts 4.1); access policies have no documented lag.
-RBAC_PROPAGATION = timedelta(minutes=10)
-_BY_ROLES = frozenset({"role-assignment-absent", "role-insufficient", "role-assignment-conditional", "deny-assignment"})
 
 
 def stamp(at: datetime | None) -> str | None:
@@ -65,6 +67,8 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
     """Render an alert as the row that is sent; every column of the contract is present, unknown ones null."""
     verdict, explanation = alert.verdict, alert.explanation
     notice, actor = explanation.notice, explanation.actor
+    effective_by = _effective_by(alert)
+    first_backup = None if alert.kind is Kind.RESOLVED or alert.is_notice else first_backup_at_risk(verdict, effective_by)
     row: dict[str, object] = {
         "TimeGenerated": stamp(alert.detected_at),
         "AlertId": alert.id,
@@ -74,9 +78,10 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
         "Verdict": str(verdict.state),
         "PreviousVerdict": str(alert.previous),
         "Sequence": alert.sequence,
-        "Title": _title(alert),
-        "AlertTitle": _title(alert),
-        "Summary": _summary(alert),
+        "Title": title(alert),
+        "AlertTitle": title(alert),
+        "Summary": summary(alert, effective_by, first_backup),
+        "Change": str(alert.change) if alert.change else None,
         "Reason": alert.reason,
         **_verdict_columns(verdict),
         "DetectedVia": str(alert.via),
@@ -89,13 +94,16 @@ def alert_row(alert: Alert, tenant_id: str | None) -> dict[str, object]:
         "ActorAppId": actor.app_id if actor else None,
         "ActorIp": actor.ip if actor else None,
         "ActorConfidence": str(explanation.confidence),
+        "ActorLookup": actor_lookup(alert) if explanation.confidence is Confidence.NONE else None,
         "OccurredAt": stamp(explanation.occurred_at),
         "ReceivedAt": stamp(explanation.received_at),
         "ReadAt": stamp(verdict.read_at),
         "DetectedAt": stamp(alert.detected_at),
-        "EffectiveBy": stamp(_effective_by(alert)),
+        "EffectiveBy": stamp(effective_by),
         "OutageSeconds": None if alert.outage is None else int(alert.outage.total_seconds()),
-        "FirstBackupAtRiskAt": None,
+        "FirstBackupAtRiskAt": stamp(first_backup),
+        "RepairableUntil": _repairable_until(verdict),
+        "BlastRadius": _radius(verdict.binding),
         "Exempted": alert.exempted,
         "ExemptionReason": alert.exemption_reason,
         "CauseKey": alert.cause_key,
@@ -132,8 +140,7 @@ def _verdict_columns(verdict: Verdict) -> Mapping[str, object]:
     binding = verdict.binding
     store = verdict.key_store.id if verdict.key_store else binding.target.store_id
     consumers = [str(consumer.id) for consumer in binding.consumers]
-    items = [item for consumer in binding.consumers for item in consumer.protected_items]
-    backups = [item.last_backup_at for item in items if item.last_backup_at]
+    consumer_owners, store_owners = owners(binding.consumers), binding.target.ownership
     return {
         "BindingId": binding.id,
         "Scenario": str(binding.scenario),
@@ -151,9 +158,13 @@ def _verdict_columns(verdict: Verdict) -> Mapping[str, object]:
         "PrincipalName": verdict.principal.name if verdict.principal else None,
         "Consumers": consumers[:CAPPED_AT],
         "ConsumerCount": len(consumers),
-        "ProtectedItemCount": len(items),
-        "ProtectedItems": [str(item.id) for item in items][:CAPPED_AT],
-        "LastRecoveryPointAt": stamp(max(backups, default=None)),
+        "ConsumerOwner": consumer_owners.owner,
+        "ConsumerEnvironment": consumer_owners.environment,
+        "KeyStoreOwner": store_owners.owner,
+        "KeyStoreEnvironment": store_owners.environment,
+        "ProtectedItemCount": item_count(binding),
+        "ProtectedItems": [str(item.id) for item in items_of(binding)][:CAPPED_AT],
+        "LastRecoveryPointAt": stamp(last_recovery_point(binding)),
     }
 
 
@@ -163,31 +174,40 @@ def _severity(alert: Alert) -> str:
     return severity_of(State.HELD if alert.kind is Kind.RESOLVED else alert.verdict.state, alert.verdict.findings)
 
 
-def _title(alert: Alert) -> str:
-    key = _key_name(alert.verdict)
-    if alert.kind is Kind.RESOLVED:
-        return f"Azure Backup can use {key} again" if alert.reason is None else f"Nothing needs {key} any more"
-    findings = alert.verdict.findings
-    return f"{CODES[findings[0].code].title}: {key}" if findings else key
-
-
-def _summary(alert: Alert) -> str:
-    if alert.kind is Kind.RESOLVED:
-        now = "nothing missing now" if alert.reason is None else alert.reason
-        return f"{alert.verdict.binding.scenario} for {_key_name(alert.verdict)}: {alert.previous} before, {now}"
-    return "; ".join(finding.summary for finding in alert.verdict.findings)
-
-
-def _key_name(verdict: Verdict) -> str:
-    uri = verdict.binding.target.uri
-    word = "key" if uri.kind == "keys" else "secret"
-    return f"{word} {uri.object_name} in {uri.store_name}"
-
-
 def _effective_by(alert: Alert) -> datetime:
-    since = alert.explanation.occurred_at or alert.verdict.read_at
-    if alert.kind is Kind.RESOLVED:
-        by_roles = alert.verdict.permission_model is PermissionModel.RBAC
-    else:
-        by_roles = bool(alert.verdict.codes & _BY_ROLES)
-    return since + (RBAC_PROPAGATION if by_roles else timedelta())
+    """When the change bites at the latest; what goes on unchanged bites since its beginning."""
+    goes_on = alert.lost_at if alert.change is Change.SAME else None
+    return (alert.explanation.occurred_at or goes_on or alert.verdict.read_at) + alert.lag
+
+
+def _repairable_until(verdict: Verdict) -> str | None:
+    """When a soft-deleted key store is purged (`key-store-not-found`, as Azure says)."""
+    dates = [finding.evidence.get("scheduledPurgeDate") for finding in verdict.findings]
+    return stamp(min((datetime.fromisoformat(each) for each in dates if isinstance(each, str)), default=None))
+
+
+def _radius(binding: KeyBinding) -> list[dict[str, object]]:
+    """Key → consumer, through its disk encryption set → protected items → newest recovery points; both capped."""
+    left = CAPPED_AT
+    shown: list[dict[str, object]] = []
+    for consumer in binding.consumers[:CAPPED_AT]:
+        items = consumer.protected_items[:left]
+        left -= len(items)
+        shown.append(
+            {
+                "consumer": str(consumer.id),
+                "through": str(consumer.through) if consumer.through else None,
+                "itemCount": consumer.item_count,
+                "items": [_item(each) for each in items],
+            }
+        )
+    return shown
+
+
+def _item(item: ProtectedItem) -> dict[str, object]:
+    return {
+        "id": str(item.id),
+        "name": item.name or item.id.name,
+        "lastBackupAt": stamp(item.last_backup_at),
+        "lastRecoveryPointAt": stamp(item.last_recovery_point_at),
+    }

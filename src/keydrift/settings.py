@@ -45,6 +45,11 @@ class Settings:
     key_expiry_horizon: timedelta = timedelta(days=30)
     grant_expiry_horizon: timedelta = timedelta(days=14)
     watchlist: str | None = None
+    owner_tag: str = "owner"
+    environment_tag: str = "environment"
+    remind_after: timedelta = timedelta(hours=24)
+    flap_count: int = 3
+    flap_window: timedelta = timedelta(hours=1)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -85,6 +90,11 @@ class Settings:
             key_expiry_horizon=read.days("KEYDRIFT_KEY_EXPIRY_HORIZON_DAYS", default.key_expiry_horizon),
             grant_expiry_horizon=read.days("KEYDRIFT_GRANT_EXPIRY_HORIZON_DAYS", default.grant_expiry_horizon),
             watchlist=read.maybe("KEYDRIFT_WATCHLIST"),
+            owner_tag=read.text("KEYDRIFT_OWNER_TAG", default.owner_tag),
+            environment_tag=read.text("KEYDRIFT_ENVIRONMENT_TAG", default.environment_tag),
+            remind_after=timedelta(hours=read.number("KEYDRIFT_REMIND_AFTER_HOURS", 24, most=8760, of=" of hours")),
+            flap_count=read.number("KEYDRIFT_FLAP_COUNT", default.flap_count, most=100),
+            flap_window=timedelta(minutes=read.number("KEYDRIFT_FLAP_WINDOW_MINUTES", 60, least=1, most=1440, of=" of minutes")),
         )
         if bool(settings.dcr_endpoint) != bool(settings.dcr_rule_id):
             read.wrong.append("`KEYDRIFT_DCR_ENDPOINT` and `KEYDRIFT_DCR_RULE_ID` belong together: set both or neither")

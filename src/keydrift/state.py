@@ -21,13 +21,13 @@ from typing import cast
 from uuid import uuid4
 
 from keydrift.actor import Heard
-from keydrift.drift import BindingRecord
 from keydrift.facts import Earlier
 from keydrift.history import PastAlert, with_alerts
 from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding
 from keydrift.outbox import Outbox, OutboxName, PendingAlert
 from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
+from keydrift.record import BindingRecord
 from keydrift.stored import (
     binding_document,
     binding_from,
@@ -35,9 +35,8 @@ from keydrift.stored import (
     earlier_from,
     heard_document,
     heard_from,
-    record_document,
-    record_from,
 )
+from keydrift.stored_record import record_document, record_from
 from keydrift.watchlist import Watchlist
 
 NOTICES_KEPT = timedelta(minutes=30)

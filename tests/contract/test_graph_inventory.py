@@ -60,6 +60,8 @@ BOTH = (SUBSCRIPTION, OTHER_SUBSCRIPTION)
 QUERIES = 6
 # The order in which the queries are asked, so that a fault can be aimed at one of them
 STORES, VAULTS, MACHINES, DISKS, SETS, ITEMS = range(QUERIES)
+# Asked last, and only where a Backup vault encrypts with a customer's key
+INSTANCES = QUERIES
 
 
 @asynccontextmanager
@@ -236,7 +238,7 @@ async def test_two_subscriptions_are_asked_at_once(azure: LocalAzure) -> None:
     serve(azure, tenant(*everything(), there, key_vault("kv2", rbac=True, subscription=OTHER_SUBSCRIPTION)))
     found = await same_by_both(azure, BOTH)
     assert {each.id.subscription_id for each in found.vaults} == set(BOTH)
-    assert requests(azure)["graph"] == QUERIES
+    assert requests(azure)["graph"] == QUERIES + 1
     assert {each.id.subscription_id for each in (await by_graph(azure)).vaults} == {SUBSCRIPTION}
 
 
@@ -246,18 +248,18 @@ async def test_pages_of_three(azure: LocalAzure) -> None:
     stores = [key_vault(f"kv{number}", rbac=True) for number in range(5)]
     serve(azure, tenant(*many, *stores, managed_hsm()))
     await same_by_both(azure, page_size=3)
-    # 6 key stores, 7 vaults, and four queries that find nothing
-    assert requests(azure) == {"graph": 2 + 3 + 4}
+    # 6 key stores, 7 vaults, and five queries that find nothing
+    assert requests(azure) == {"graph": 2 + 3 + 5}
 
 
 async def test_twelve_hundred_vaults(azure: LocalAzure) -> None:
-    """1,200 backup vaults with keys of 1,200 key vaults are eight requests."""
+    """1,200 backup vaults with keys of 1,200 key vaults are nine requests."""
     stores = [key_vault(f"kv{number}", rbac=True) for number in range(1200)]
     vaults = [backup_vault(f"bv{number}", f"https://kv{number}.vault.azure.net/keys/k1") for number in range(1200)]
     serve(azure, tenant(*stores, *vaults))
     found = discover(await by_graph(azure), BACKUP_APP_ID)
     assert len({each.target.store_id for each in found} - {None}) == 1200
-    assert requests(azure) == {"graph": QUERIES + 2}
+    assert requests(azure) == {"graph": QUERIES + 3}
 
 
 async def test_requests_do_not_grow_with_machines(azure: LocalAzure) -> None:
@@ -281,7 +283,7 @@ async def test_more_than_a_thousand_subscriptions(azure: LocalAzure) -> None:
     serve(azure, tenant(*everything(), backup_vault("bv2", K1, subscription=there)))
     found = await by_graph(azure, (SUBSCRIPTION, *(guid(number) for number in range(100, 1100)), there), legacy=False)
     assert {each.id.subscription_id for each in found.vaults} == {SUBSCRIPTION, there}
-    assert requests(azure) == {"graph": 2 * QUERIES}
+    assert requests(azure) == {"graph": 2 * (QUERIES + 1)}
 
 
 # --- older settings ----------------------------------------------------------------------------------------------------------
@@ -410,6 +412,7 @@ async def with_fault_at(azure: LocalAzure, number: int, fault: Document) -> Inve
         (DISKS, "disks under Azure Disk Encryption or confidential encryption", set()),
         (SETS, "disk encryption sets", {"cvm-cmk", "cvm-des"}),
         (ITEMS, "protected items", {"cvm-cmk", "cvm-des"}),
+        (INSTANCES, "backup instances", set()),
     ],
 )
 async def test_a_query_that_is_refused_is_named_and_the_rest_goes_on(
@@ -427,7 +430,7 @@ async def test_a_query_that_is_refused_is_named_and_the_rest_goes_on(
         ),
     )
     assert scenarios(found) == {"backup-vault-cmk", "rsv-cmk", "cvm-cmk", "cvm-des"} - lost
-    assert requests(azure) == {"graph": QUERIES}
+    assert requests(azure) == {"graph": QUERIES + (number != VAULTS)}
 
 
 async def test_an_answer_that_is_cut_short_is_unread(azure: LocalAzure) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from keydrift.inventory import Inventory, discover
-from keydrift.model import KeyBinding, PermissionModel, ResourceIdentity, Scenario
+from keydrift.inventory import Inventory, TagNames, discover
+from keydrift.model import NO_OWNERSHIP, KeyBinding, Ownership, PermissionModel, ResourceIdentity, Scenario
 from keydrift.resource_id import ResourceId
 from keydrift.scan import ScanResult, scan
 from keydrift_local.local_azure import LocalAzure
@@ -24,6 +25,7 @@ from support.tenants import (
     VERSION,
     Document,
     arm_id,
+    backup_instance,
     backup_vault,
     disk,
     disk_encryption_set,
@@ -116,6 +118,60 @@ async def test_a_tenant_without_consumers(azure: LocalAzure) -> None:
             (),
             Inventory(listed=frozenset()),
         )
+
+
+async def test_what_an_encrypted_backup_vault_protects(azure: LocalAzure) -> None:
+    """An encrypted Backup vault names its backup instances, and only such a vault is asked for them."""
+    encrypted, plain = backup_vault("bv1", K1), backup_vault("bv2", None)
+    instances = [backup_instance(encrypted["id"], name) for name in ("bi2", "bi1")]
+    (found,) = await bindings(azure, key_vault(rbac=True), encrypted, plain, *instances, backup_instance(plain["id"], "bi3"))
+    (consumer,) = found.consumers
+    assert [(i.id.name, i.name, i.last_backup_at, i.last_recovery_point_at) for i in consumer.protected_items] == [
+        ("bi1", "disk of bi1", None, None),
+        ("bi2", "disk of bi2", None, None),
+    ]
+    lists = [each.path for each in asked(azure) if each.path.endswith("/backupInstances")]
+    assert lists == [f"{encrypted['id']}/backupInstances"]
+
+
+async def test_what_an_encrypted_recovery_services_vault_protects(azure: LocalAzure) -> None:
+    """An encrypted Recovery Services vault names its items of every workload, stopped ones too, with their recovery points; a
+    machine whose protection has stopped needs no key of its own."""
+    vault, vm = recovery_vault("rsv1", K1), machine()
+    stopped = protected_item(vm["id"], vault["id"], state="ProtectionStopped")
+    database = protected_item(machine_id("sql1"), vault["id"])
+    del database["properties"]["sourceResourceId"], database["properties"]["virtualMachineId"]
+    database["properties"] |= {"backupManagementType": "AzureWorkload", "lastRecoveryPoint": "2025-12-30T22:00:00Z"}
+    (found,) = await bindings(azure, key_vault(rbac=True), vault, vm, stopped, database)
+    (consumer,) = found.consumers
+    assert found.scenario is Scenario.RSV_CMK
+    assert [(i.id, i.last_recovery_point_at) for i in consumer.protected_items] == [
+        (ResourceId.parse(database["id"]), datetime(2025, 12, 30, 22, tzinfo=UTC)),
+        (ResourceId.parse(stopped["id"]), None),
+    ]
+
+
+async def test_a_list_of_backup_instances_that_fails_is_unread(azure: LocalAzure) -> None:
+    """Backup instances that cannot be listed leave their vault watched, and are named with the role that would help."""
+    vault = backup_vault("bv1", K1)
+    fault = {"match": "GET */backupInstances", "status": 403}
+    found = await inventory(azure, key_vault(rbac=True), vault, backup_instance(vault["id"]), faults=[fault])
+    assert [(each.source, each.status, each.repair) for each in found.unread] == [
+        (f"backup instances of {vault['id']}", 403, "Backup Reader on the vault")
+    ]
+    assert [(each.id.name, each.items) for each in found.vaults] == [("bv1", ())]
+
+
+async def test_tags_of_consumers_and_key_stores(azure: LocalAzure) -> None:
+    """Owner and environment come from the tags of those names in any letter case; other tags are not kept."""
+    store = key_vault(rbac=True) | {"tags": {"Owner": "vault-team", "ENVIRONMENT": "prod", "secret": "no"}}
+    vault = backup_vault("bv1", K1) | {"tags": {"owner": "backup-team", "environment": ""}}
+    made = await inventory(azure, store, vault)
+    (found,) = discover(made, BACKUP_APP_ID)
+    assert found.target.ownership == Ownership(owner="vault-team", environment="prod")
+    assert found.consumers[0].ownership == Ownership(owner="backup-team")
+    (other,) = discover(made, BACKUP_APP_ID, TagNames(owner="SECRET", environment="none"))
+    assert (other.target.ownership, other.consumers[0].ownership) == (Ownership(owner="no"), NO_OWNERSHIP)
 
 
 async def test_a_backup_vault_with_a_system_assigned_identity(azure: LocalAzure) -> None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from keydrift.actor import Heard
 from keydrift.catalogue import CODES
-from keydrift.drift import Alert, BindingRecord, Comparison, Kind, Moment, Via, alert_id, compare
+from keydrift.drift import Alert, Comparison, Kind, Moment, Via, alert_id, compare
 from keydrift.facts import Principal
 from keydrift.model import Actor, ChangeNotice, Effect, Finding, ProofStep, Scenario, State, Verdict
-from keydrift.stored import record_document, record_from
+from keydrift.record import BindingRecord
+from keydrift.stored_record import record_document, record_from
 from support.builders import APP_OBJECT, NOW, VAULT, assignment, binding, rid
 
 OF = binding(Scenario.CVM_CMK)

@@ -223,6 +223,20 @@ def protected_item(vm: str, vault: str, state: str = "Protected") -> Document:
     }
 
 
+def backup_instance(vault: str, name: str = "bi1") -> Document:
+    source = arm_id("Microsoft.Compute/disks", name)
+    return {
+        "id": f"{vault}/backupInstances/{name}",
+        "properties": {
+            "friendlyName": f"disk of {name}",
+            "dataSourceInfo": {"resourceID": source, "datasourceType": "Microsoft.Compute/disks", "objectType": "Datasource"},
+            "policyInfo": {"policyId": f"{vault}/backupPolicies/daily"},
+            "currentProtectionState": "ProtectionConfigured",
+            "objectType": "BackupInstance",
+        },
+    }
+
+
 def machine_id(name: str = "vm1", **where: str) -> str:
     return arm_id("Microsoft.Compute/virtualMachines", name, **where)
 

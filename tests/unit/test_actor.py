@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -167,3 +168,39 @@ def test_nothing_heard() -> None:
     found = explain(POLICY, [heard(DELETE, Actor(object_id=STRANGER))], after=AFTER, before=BEFORE)
     assert (found.heard, found.notice, found.actor, found.occurred_at, found.received_at) == (None, None, None, None, None)
     assert not found.names_actor
+
+
+def request(operation: str, actor: Actor | None, correlation: str | None, seconds: int = 0) -> Heard:
+    found = heard(operation, actor, NOW + timedelta(minutes=5) + seconds * SECONDS)
+    return replace(found, notice=replace(found.notice, correlation_id=correlation))
+
+
+@pytest.mark.parametrize(
+    ("notices", "who", "confidence"),
+    [
+        # the event that fits names nobody, another of the same request does: whatever its own operation
+        ([request(WRITE, None, "c1"), request("other", ADMIN, "c1")], ADMIN, Confidence.CERTAIN),
+        ([request(WRITE, NOBODY, "c1"), request("other", ADMIN, "c1")], ADMIN, Confidence.CERTAIN),
+        # it wins over a later change by somebody else, who still may have been it
+        (
+            [request(WRITE, None, "c1"), request("other", ADMIN, "c1"), request(WRITE, OTHER_ADMIN, "c2", 9)],
+            ADMIN,
+            Confidence.LIKELY,
+        ),
+        ([request(WRITE, None, "c1"), request(WRITE, ADMIN, "c1"), request(WRITE, ADMIN, "c2", 9)], ADMIN, Confidence.CERTAIN),
+        # another request, or none that is told
+        ([request(WRITE, None, "c1"), request("other", ADMIN, "c2")], None, Confidence.NONE),
+        ([request(WRITE, None, None), request("other", ADMIN, None)], None, Confidence.NONE),
+        ([request(WRITE, None, ""), request("other", ADMIN, "")], None, Confidence.NONE),
+        # one that several people share names none of them
+        ([request(WRITE, None, "c1"), request("other", ADMIN, "c1"), request("other", OTHER_ADMIN, "c1")], None, Confidence.NONE),
+        # what does not fit is not made to fit by a name
+        ([request("other", None, "c1"), request("other", ADMIN, "c1")], None, Confidence.NONE),
+    ],
+)
+def test_the_same_request(notices: list[Heard], who: Actor | None, confidence: Confidence) -> None:
+    """A fitting notice that names nobody takes the actor of another notice of the same request, and stays what happened."""
+    found = explain(POLICY, notices, after=AFTER, before=BEFORE)
+    assert (found.actor if found.names_actor else None, found.confidence) == (who, confidence)
+    if found.names_actor and found.notice is not None:
+        assert found.notice.operation == WRITE

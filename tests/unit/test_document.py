@@ -14,11 +14,22 @@ from hypothesis import strategies as st
 
 from keydrift.actor import Heard
 from keydrift.document import unread_document, verdict_document
-from keydrift.drift import BindingRecord, Standing
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Earlier, KeyObject
 from keydrift.key_uri import KeyUri
-from keydrift.model import Actor, ChangeNotice, Consumer, KeyBinding, ProtectedItem, Repointing, Scenario, State, StoreObject
+from keydrift.model import (
+    Actor,
+    ChangeNotice,
+    Consumer,
+    KeyBinding,
+    Ownership,
+    ProtectedItem,
+    Repointing,
+    Scenario,
+    State,
+    StoreObject,
+)
+from keydrift.record import BindingRecord, Flapping, Standing
 from keydrift.stored import (
     binding_document,
     binding_from,
@@ -26,13 +37,13 @@ from keydrift.stored import (
     earlier_from,
     heard_document,
     heard_from,
-    record_document,
-    record_from,
 )
+from keydrift.stored_record import record_document, record_from
 from support.builders import (
     APP_ID,
     APP_OBJECT,
     BACKUP_VAULT,
+    DISK_SET,
     NOW,
     POLICY,
     RBAC,
@@ -54,7 +65,14 @@ maybe_texts = st.none() | texts
 maybe_times = st.none() | times
 word_sets = st.frozensets(st.text("abc/|", max_size=6), max_size=3)
 states = st.sampled_from(list(State))
-items = st.builds(ProtectedItem, id=st.just(rid(f"{VM}/i")), last_backup_at=maybe_times)
+items = st.builds(
+    ProtectedItem,
+    id=st.just(rid(f"{VM}/i")),
+    last_backup_at=maybe_times,
+    last_recovery_point_at=maybe_times,
+    name=maybe_texts,
+)
+owners = st.builds(Ownership, owner=maybe_texts, environment=maybe_texts)
 consumers = st.builds(
     Consumer,
     id=st.sampled_from([rid(VM), rid(BACKUP_VAULT)]),
@@ -63,6 +81,9 @@ consumers = st.builds(
     encryption_state=maybe_texts,
     rotation_error=maybe_texts,
     protected_items=st.lists(items, max_size=2).map(tuple),
+    protected_count=st.none() | st.integers(0, 10**6),
+    through=st.none() | st.just(rid(DISK_SET)),
+    ownership=owners,
 )
 standings = st.builds(
     Standing,
@@ -79,6 +100,16 @@ standings = st.builds(
     vanished=st.none() | word_sets,
     exempted=st.booleans(),
     exemption_reason=st.none() | st.text(),
+    lag=st.integers(0, 10**6).map(lambda seconds: timedelta(seconds=seconds)),
+    reminded_at=maybe_times,
+)
+flappings = st.builds(
+    Flapping,
+    since=times,
+    told=standings,
+    turned_at=times,
+    ends=st.integers(0, 1000),
+    lost_for=st.integers(0, 10**6).map(lambda seconds: timedelta(seconds=seconds)),
 )
 records = st.builds(
     BindingRecord,
@@ -89,6 +120,9 @@ records = st.builds(
     pending_unknown_since=maybe_times,
     read_at=maybe_times,
     granted_by=word_sets,
+    granted_through_groups=word_sets,
+    ended_at=st.lists(times, max_size=3).map(tuple),
+    flapping=st.none() | flappings,
     explained_until=maybe_times,
 )
 notices = st.builds(

@@ -10,15 +10,16 @@ import pytest
 from keydrift.actor import Heard
 from keydrift.declared import Declarations, DeclaredBinding, Exemption, Match, exempted
 from keydrift.document import verdict_document
-from keydrift.drift import Alert, BindingRecord, Comparison, Moment, Via, compare, retire
+from keydrift.drift import Alert, Comparison, Moment, Via, compare, retire
 from keydrift.inventory import EncryptedVault, Inventory
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Scenario, State, Verdict
 from keydrift.monitor import Monitor
 from keydrift.reconcile import Policy
+from keydrift.record import BindingRecord
 from keydrift.row import alert_row
 from keydrift.scan import ScanResult, scan
-from keydrift.stored import record_document, record_from
+from keydrift.stored_record import record_document, record_from
 from support.builders import (
     APP_OBJECT,
     BACKUP_VAULT,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from keydrift.inventory import AdeSetting, DiskEncryptionSet, EncryptedVault, Inventory, ProtectedVm, discover
+from keydrift.inventory import MOST_ITEMS, AdeSetting, DiskEncryptionSet, EncryptedVault, Inventory, ProtectedVm, discover
 from keydrift.key_uri import KeyUri
 from keydrift.model import AppIdentity, Consumer, ProtectedItem, Scenario, StoreObject
 from keydrift.resource_id import ResourceId
@@ -151,6 +151,18 @@ def test_two_sets_behind_one_key() -> None:
     shared = next(each for each in found if each.scenario is S.CVM_CMK)
     assert len(shared.consumers) == 2
     assert shared.target.store_id == rid(VAULT)
+
+
+def test_a_vault_of_many_items_names_the_freshest_and_counts_all() -> None:
+    """Of 60 items the 50 with the newest recovery points are named, in order of id, and all are counted."""
+    items = [replace(item(n), last_recovery_point_at=NOW - timedelta(hours=n) if n else None) for n in range(60)]
+    vault = encrypted(S.BACKUP_VAULT_CMK, BACKUP_VAULT).protecting(items)
+    (found,) = discover(inventory(vaults=(vault,)), APP_ID)
+    (consumer,) = found.consumers
+    assert (len(consumer.protected_items), consumer.item_count) == (MOST_ITEMS, 60)
+    assert {each.id for each in items[1 : MOST_ITEMS + 1]} == {each.id for each in consumer.protected_items}
+    (few,) = discover(inventory(vaults=(vault.protecting(items[:2]),)), APP_ID)
+    assert (few.consumers[0].protected_count, few.consumers[0].item_count) == (None, 2)
 
 
 @pytest.mark.parametrize(("scenario", "owner"), [(S.BACKUP_VAULT_CMK, BACKUP_VAULT), (S.RSV_CMK, RECOVERY_VAULT)])

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from keydrift.actor import Confidence, Heard
-from keydrift.drift import BindingRecord, Kind, Moment, Via
+from keydrift.drift import Kind, Moment, Via
 from keydrift.facts import Unread
 from keydrift.inventory import Inventory
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Consumer, KeyBinding, Repointing, Scenario, State, Verdict
+from keydrift.record import BindingRecord
 from keydrift.repointing import tell_repointing
 from keydrift.row import alert_row
 from keydrift.watchlist import Watchlist

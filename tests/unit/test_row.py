@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from keydrift.actor import Heard
-from keydrift.drift import Alert, BindingRecord, Moment, Via, compare, retire
+from keydrift.drift import Alert, Moment, Via, compare, retire
 from keydrift.facts import Facts
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Consumer, KeyBinding, ProtectedItem, Scenario, State, StoreObject, Verdict
+from keydrift.record import BindingRecord
 from keydrift.row import CAPPED_AT, alert_row, stamp
 from support.builders import (
     APP_OBJECT,
@@ -50,6 +51,7 @@ COLUMNS = [
     "Title",
     "AlertTitle",
     "Summary",
+    "Change",
     "FindingCodes",
     "Findings",
     "Missing",
@@ -74,6 +76,7 @@ COLUMNS = [
     "ActorAppId",
     "ActorIp",
     "ActorConfidence",
+    "ActorLookup",
     "OccurredAt",
     "ReceivedAt",
     "ReadAt",
@@ -85,6 +88,12 @@ COLUMNS = [
     "ProtectedItems",
     "LastRecoveryPointAt",
     "FirstBackupAtRiskAt",
+    "RepairableUntil",
+    "BlastRadius",
+    "ConsumerOwner",
+    "ConsumerEnvironment",
+    "KeyStoreOwner",
+    "KeyStoreEnvironment",
     "Exempted",
     "ExemptionReason",
     "CauseKey",
@@ -92,12 +101,12 @@ COLUMNS = [
     "EntraTenantId",
     "MonitorVersion",
 ]  # as the contract lists them
-TIMES = {name for name in COLUMNS if name.endswith("At") or name in ("TimeGenerated", "EffectiveBy")}
-ARRAYS = {"FindingCodes", "Findings", "Missing", "Consumers", "ProtectedItems"}
+TIMES = {name for name in COLUMNS if name.endswith("At") or name in ("TimeGenerated", "EffectiveBy", "RepairableUntil")}
+ARRAYS = {"FindingCodes", "Findings", "Missing", "Consumers", "ProtectedItems", "BlastRadius"}
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 MINUTE = timedelta(minutes=1)
-ITEM = ProtectedItem(id=rid(f"{RECOVERY_VAULT}/protectedItems/i1"), last_backup_at=NOW - MINUTE)
+ITEM = ProtectedItem(id=rid(f"{RECOVERY_VAULT}/protectedItems/i1"), last_backup_at=NOW, last_recovery_point_at=NOW - MINUTE)
 CVM = binding(Scenario.CVM_CMK, consumers=(Consumer(id=rid(VM), protected_items=(ITEM,)),))
 EVENT = ChangeNotice(
     event_id="e1",

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from keydrift.catalogue import CODES
 from keydrift.declared import NOT_EXEMPT
-from keydrift.drift import BindingRecord, Moment, Via, compare
+from keydrift.drift import Moment, Via, compare
 from keydrift.model import Finding, Scenario, State, Verdict
+from keydrift.record import BindingRecord
 from keydrift.row import alert_row, posture_row
 from keydrift.row_size import FIELD_BYTES, fitted, size
 from keydrift.tables import ALERT_COLUMNS, POSTURE_COLUMNS

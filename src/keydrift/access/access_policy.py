@@ -102,4 +102,5 @@ def _step(vault: KeyVault, entry: AccessPolicy, effect: Effect, reason: str, per
         effect=effect,
         reason=reason,
         permissions=permissions,
+        grantee=entry.object_id,
     )

@@ -144,4 +144,5 @@ def _step(
         effect=effect,
         reason=reason,
         permissions=tuple(sorted({need.name for need in given})),
+        grantee=assignment.principal_id,
     )

@@ -145,6 +145,7 @@ def _assignment_step(
         effect=effect,
         reason=reason,
         permissions=tuple(sorted({need.name for need in granted})),
+        grantee=assignment.principal_id,
     )
 
 

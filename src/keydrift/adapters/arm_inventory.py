@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from keydrift.adapters import inventory_decode as decode
 from keydrift.adapters.arm_decode import deleted_key_store
 from keydrift.adapters.http import JsonReader
+from keydrift.adapters.listing import READER, VERSIONS, Listing, items_of, stores_of
+from keydrift.adapters.protection import Protection, machines_in, with_items
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Read, Unread
 from keydrift.inventory import AdeSetting, DiskEncryptionSet, EncryptedVault, Inventory, ProtectedVm
-from keydrift.key_uri import KeyUri
 from keydrift.model import ProtectedItem
 from keydrift.resource_id import ResourceId
 
-READER = "Reader on the subscription"
-# The versions that the responses in the public corpus were written for
-VERSIONS = {
-    "Microsoft.KeyVault/vaults": "2026-02-01",
-    "Microsoft.KeyVault/managedHSMs": "2026-02-01",
-    "Microsoft.DataProtection/backupVaults": "2024-04-01",
-    "Microsoft.RecoveryServices/vaults": "2024-04-01",
-    "Microsoft.Compute/virtualMachines": "2024-03-01",
-    "Microsoft.Compute/disks": "2023-10-02",
-    "Microsoft.Compute/diskEncryptionSets": "2023-10-02",
-}
 _BACKUP_VERSION = "2024-04-01"
 _RECOVERY_VAULTS = "Microsoft.RecoveryServices/vaults"
-
-
-@dataclass(slots=True)
-class Listing:
-    """What has been listed so far; bodies by normalised id."""
-
-    bodies: dict[str, dict[str, Node]] = field(default_factory=lambda: {kind: {} for kind in VERSIONS})
-    unread: list[Unread] = field(default_factory=list)
-
-    def keep(self, kind: str, body: Node) -> None:
-        self.bodies[kind][body["id"].resource_id().key] = body
-
-    def decoded[T](self, source: str, work: T | None, error: DecodeError | None = None) -> T | None:
-        if error is not None:
-            code = f"UnexpectedShape at {error.path}"
-            repair = f"report this resource's shape: {error.problem}"
-            self.unread.append(Unread(source=source, status=200, code=code, repair=repair))
-        return work
 
 
 class ArmInventory:
@@ -90,13 +61,16 @@ class ArmInventory:
         listing = Listing()
         await asyncio.gather(*(self._list(s, kind, listing) for s in subscriptions for kind in VERSIONS))
         vaults, unasked = await self._vaults(listing, legacy=legacy)
-        machines = await self._machines(listing)
+        items = await Protection(self._arm).read(listing.bodies[_RECOVERY_VAULTS], vaults, listing)
+        vaults = with_items(vaults, items, listing)
+        machines = await self._machines(items, listing)
         sets = await self._disk_sets(listing, machines)
-        stores = _stores(listing)
+        stores, store_tags = stores_of(listing)
         wanted = {each.key.host for each in vaults} | {each.key.host for each in sets.values()}
         await self._deleted_stores(subscriptions, wanted - set(stores), stores, listing)
         return Inventory(
             stores=stores,
+            store_tags=store_tags,
             vaults=vaults,
             disk_sets=sets,
             vms=tuple(machines),
@@ -104,7 +78,7 @@ class ArmInventory:
             listed=frozenset(key for bodies in listing.bodies.values() for key in bodies),
             legacy_read=legacy,
             unasked=unasked,
-            lists=len(subscriptions) * len(VERSIONS) + len(listing.bodies[_RECOVERY_VAULTS]),
+            lists=len(subscriptions) * len(VERSIONS) + len(items),
         )
 
     async def _deleted_stores(
@@ -177,27 +151,9 @@ class ArmInventory:
             return None
         return None if isinstance(read, Absent) else read
 
-    async def _machines(self, listing: Listing) -> list[ProtectedVm]:
-        recovery = list(listing.bodies[_RECOVERY_VAULTS].values())
-        items = await asyncio.gather(*(self._protected(body["id"].resource_id(), listing) for body in recovery))
-        pairs = [pair for group in items for pair in group]
+    async def _machines(self, items: Mapping[str, Sequence[Node]], listing: Listing) -> list[ProtectedVm]:
+        pairs = machines_in(items, listing)
         return [vm for vm in await asyncio.gather(*(self._machine(i, item, listing) for i, item in pairs)) if vm is not None]
-
-    async def _protected(self, vault_id: ResourceId, listing: Listing) -> list[tuple[ResourceId, ProtectedItem]]:
-        query = "$filter=backupManagementType%20eq%20'AzureIaasVM'%20and%20itemType%20eq%20'VM'"
-        read = await self._arm.list(
-            f"{vault_id}/backupProtectedItems?api-version={_BACKUP_VERSION}&{query}",
-            lambda body: body,
-            source=f"protected items of {vault_id}",
-            repair="Backup Reader on the vault",
-        )
-        found: list[tuple[ResourceId, ProtectedItem]] = []
-        for body in items_of(read, listing):
-            try:
-                found += [pair] if (pair := decode.protected_vm(body)) else []
-            except DecodeError as error:
-                listing.decoded(str(body["id"].value), None, error)
-        return found
 
     async def _machine(self, vm_id: ResourceId, item: ProtectedItem, listing: Listing) -> ProtectedVm | None:
         body = await self._body("Microsoft.Compute/virtualMachines", vm_id, listing)
@@ -208,7 +164,7 @@ class ArmInventory:
             disks = decode.vm_disks(body)
             secure, other = _sets(disks)
             older = decode.ade_of_vm(body)
-            location = body["location"].text()
+            location, tags = body["location"].text(), decode.tags_of(body)
             named = [each for disk in disks if (each := disk["managedDisk"]["id"].optional_resource_id()) is not None]
         except DecodeError as error:
             return listing.decoded(str(vm_id), None, error)
@@ -228,6 +184,7 @@ class ArmInventory:
             secure_sets=tuple(dict.fromkeys(secure)),
             other_sets=tuple(dict.fromkeys(other)),
             ade=tuple(dict.fromkeys(ade)),
+            tags=tags,
         )
 
     async def _disk_sets(self, listing: Listing, machines: Iterable[ProtectedVm]) -> dict[str, DiskEncryptionSet]:
@@ -263,18 +220,6 @@ class ArmInventory:
         return read
 
 
-def items_of(read: Absent | Unread | tuple[Node, ...], listing: Listing) -> tuple[Node, ...]:
-    match read:
-        case Unread():
-            listing.unread.append(read)
-            return ()
-        case Absent(what=what):
-            listing.unread.append(Unread(source=what, status=404, code="NotFound", repair=READER))
-            return ()
-        case _:
-            return read
-
-
 def _sets(disks: Iterable[Node]) -> tuple[list[ResourceId], list[ResourceId]]:
     secure: list[ResourceId] = []
     other: list[ResourceId] = []
@@ -288,24 +233,3 @@ def _sets(disks: Iterable[Node]) -> tuple[list[ResourceId], list[ResourceId]]:
             if found is not None:
                 into.append(found)
     return secure, other
-
-
-def host_of(uri: Node) -> str:
-    try:
-        return KeyUri.parse(f"{uri.required().rstrip('/')}/keys/any").host
-    except DecodeError as error:
-        raise DecodeError(uri.path, error.problem) from error
-
-
-def _stores(listing: Listing) -> dict[str, ResourceId]:
-    """Every listed key store by host; the address is in its properties."""
-    stores: dict[str, ResourceId] = {}
-    for kind, member in (("Microsoft.KeyVault/vaults", "vaultUri"), ("Microsoft.KeyVault/managedHSMs", "hsmUri")):
-        for body in listing.bodies[kind].values():
-            try:
-                uri = body["properties"].needed()[member]
-                if uri.text():
-                    stores[host_of(uri)] = body["id"].resource_id()
-            except DecodeError as error:
-                listing.decoded(str(body["id"].value), None, error)
-    return stores

@@ -7,18 +7,21 @@ read by ARM. Disks and virtual machines share a subscription, so a disk has a ro
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from keydrift.adapters import inventory_decode as decode
-from keydrift.adapters.arm_inventory import READER, VERSIONS, ArmInventory, Listing, host_of, items_of
+from keydrift.adapters.arm_inventory import ArmInventory
 from keydrift.adapters.http import JsonReader
+from keydrift.adapters.listing import READER, VERSIONS, Listing, host_of, items_of
+from keydrift.adapters.protection import machines_in, with_items
 from keydrift.adapters.resource_graph import ResourceGraph, Scope, scopes_of
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
 from keydrift.facts import Unread
 from keydrift.inventory import Inventory, ProtectedVm
-from keydrift.model import ProtectedItem
+from keydrift.model import ProtectedItem, Scenario
 from keydrift.resource_id import ResourceId
 
 # Beyond this, rows are missing because a right is, and reading them one by one would spend ARM's budget (azure-facts 5.7)
@@ -42,25 +45,30 @@ class _Question:
 _STORES = _Question(
     "key stores",
     "resources | where type in~ ('microsoft.keyvault/vaults', 'microsoft.keyvault/managedhsms')"
-    " | project id, vaultUri = properties.vaultUri, hsmUri = properties.hsmUri | order by id asc",
+    " | project id, tags, vaultUri = properties.vaultUri, hsmUri = properties.hsmUri | order by id asc",
 )
 _VAULTS = _Question(
     "backup vaults and Recovery Services vaults",
     "resources | where type in~ ('microsoft.dataprotection/backupvaults', 'microsoft.recoveryservices/vaults')"
-    " | project id, type, location, identity, properties | order by id asc",
+    " | project id, type, location, identity, tags, properties | order by id asc",
 )
 _ITEMS = _Question(
     "protected items",
     "recoveryservicesresources"
     " | where type =~ 'microsoft.recoveryservices/vaults/backupfabrics/protectioncontainers/protecteditems'"
-    " | where tostring(properties.backupManagementType) =~ 'AzureIaasVM'"
-    " | where tostring(properties.currentProtectionState) !~ 'ProtectionStopped'"
+    " | project id, properties | order by id asc",
+)
+_INSTANCES = _Question(
+    "backup instances",
+    "recoveryservicesresources"
+    " | where type =~ 'microsoft.dataprotection/backupvaults/backupinstances'"
     " | project id, properties | order by id asc",
 )
 _COMPUTE = {
     _MACHINES: _Question(
         "virtual machines",
-        "resources | where type =~ 'microsoft.compute/virtualmachines' | project id, location, properties | order by id asc",
+        "resources | where type =~ 'microsoft.compute/virtualmachines'"
+        " | project id, location, tags, properties | order by id asc",
     ),
     _DISKS: _Question(
         "disks under Azure Disk Encryption or confidential encryption",
@@ -105,18 +113,23 @@ class _Turn(ArmInventory):
     async def read(self, subscriptions: Sequence[str], *, legacy: bool = True) -> Inventory:
         listing, scopes = Listing(), scopes_of(subscriptions)
         # One after the other: the quota is 15 queries in 5 seconds for all that the caller does (azure-facts 5.7)
-        stores = _stores(await self._rows(_STORES, scopes, listing), listing)
+        stores, store_tags = _stores(await self._rows(_STORES, scopes, listing), listing)
         for body in await self._rows(_VAULTS, scopes, listing):
             _keep(body, None, listing)
         for kind, question in _COMPUTE.items():
             for body in await self._rows(question, scopes, listing, kind):
                 _keep(body, kind, listing)
-        pairs = _protected(await self._rows(_ITEMS, scopes, listing), listing)
+        rows = await self._rows(_ITEMS, scopes, listing)
         vaults, unasked = await self._vaults(listing, legacy=legacy)
+        if any(each.scenario is Scenario.BACKUP_VAULT_CMK for each in vaults):
+            rows += await self._rows(_INSTANCES, scopes, listing)
+        items = _by_vault(rows, listing)
+        pairs, vaults = machines_in(items, listing), with_items(vaults, items, listing)
         found = await asyncio.gather(*(self._machine(vm_id, item, listing) for vm_id, item in pairs))
         machines = [vm for vm in found if vm is not None]
         return Inventory(
             stores=stores,
+            store_tags=store_tags,
             vaults=vaults,
             disk_sets=await self._disk_sets(listing, machines),
             vms=tuple(machines),
@@ -190,24 +203,29 @@ def _kind(node: Node) -> str:
     return kind
 
 
-def _stores(rows: Iterable[Node], listing: Listing) -> dict[str, ResourceId]:
-    """Every key store by host."""
+def _stores(rows: Iterable[Node], listing: Listing) -> tuple[dict[str, ResourceId], dict[str, dict[str, str]]]:
+    """Every key store by host, and its tags."""
     stores: dict[str, ResourceId] = {}
+    tags: dict[str, dict[str, str]] = {}
     for row in rows:
         try:
             uri = row["vaultUri"] if row["vaultUri"].present else row["hsmUri"]
             if uri.text():
                 stores[host_of(uri)] = row["id"].resource_id()
+                tags |= {host_of(uri): found} if (found := decode.tags_of(row)) else {}
         except DecodeError as error:
             listing.decoded(_source(row, "a row of a key store"), None, error)
-    return stores
+    return stores, tags
 
 
-def _protected(rows: Iterable[Node], listing: Listing) -> list[tuple[ResourceId, ProtectedItem]]:
-    found: list[tuple[ResourceId, ProtectedItem]] = []
+def _by_vault(rows: Iterable[Node], listing: Listing) -> dict[str, list[Node]]:
+    """Protected items and backup instances by the normalised id of their vault; empty where an id names none."""
+    found: defaultdict[str, list[Node]] = defaultdict(list)
     for row in rows:
         try:
-            found += [pair] if (pair := decode.protected_vm(row)) else []
+            item = row["id"].resource_id()
+            vault = item.up_to("microsoft.recoveryservices/vaults") or item.up_to("microsoft.dataprotection/backupvaults")
+            found[vault.key if vault else ""].append(row)
         except DecodeError as error:
             listing.decoded(_source(row, "a row of a protected item"), None, error)
-    return found
+    return dict(found)

@@ -9,6 +9,7 @@ from keydrift.model import ProtectedItem, ResourceIdentity, Scenario, StoreObjec
 from keydrift.resource_id import ResourceId
 
 _STOPPED = "protectionstopped"
+_OF_MACHINES = "azureiaasvm"
 _MACHINE = "microsoft.compute/virtualmachines"
 _CONFIDENTIAL_SET = "confidentialvmencryptedwithcustomerkey"
 
@@ -42,6 +43,7 @@ def backup_vault(body: Node) -> EncryptedVault | None:
         key=key.key_uri(),
         identity=_identity(body, kek["identityId"].resource_id() if by_user else None),
         encryption_state=settings["state"].text(),
+        tags=tags_of(body),
     )
 
 
@@ -72,6 +74,7 @@ def _recovery_services(body: Node, key: KeyUri, choice: Node) -> EncryptedVault:
         location=body["location"].text(),
         key=key,
         identity=_identity(body, named.resource_id() if by_user else None),
+        tags=tags_of(body),
     )
 
 
@@ -95,15 +98,40 @@ def disk_encryption_set(body: Node) -> DiskEncryptionSet | None:
     )
 
 
+def tags_of(body: Node) -> dict[str, str]:
+    """A resource's tags; one without a text has nothing to say."""
+    return {name: value.value for name, value in body["tags"].members() if isinstance(value.value, str)}
+
+
+def protected_item(body: Node) -> ProtectedItem:
+    """An item of a Recovery Services vault, of whatever workload and state: its recovery points need the vault's key."""
+    properties = body["properties"].needed()
+    return ProtectedItem(
+        id=body["id"].resource_id(),
+        last_backup_at=properties["lastBackupTime"].time(),
+        last_recovery_point_at=properties["lastRecoveryPoint"].time(),
+        name=properties["friendlyName"].text(),
+    )
+
+
+def backup_instance(body: Node) -> ProtectedItem:
+    """A backup instance of a Backup vault. Its body shows neither the last backup nor a recovery point (OpenAPI 2024-04-01)."""
+    properties = body["properties"].needed()
+    return ProtectedItem(id=body["id"].resource_id(), name=properties["friendlyName"].text())
+
+
 def protected_vm(body: Node) -> tuple[ResourceId, ProtectedItem] | None:
     """A protected item of a virtual machine whose protection is not stopped: the VM's id and the item."""
     properties = body["properties"].needed()
-    if properties["protectionState"].lower() == _STOPPED:
+    managed_by = properties["backupManagementType"]
+    if managed_by.present and managed_by.lower() != _OF_MACHINES:
+        return None
+    if _STOPPED in (properties["protectionState"].lower(), properties["currentProtectionState"].lower()):
         return None
     source = properties["sourceResourceId" if properties["sourceResourceId"].text() else "virtualMachineId"].resource_id()
     if source.resource_type != _MACHINE:
         return None  # a classic machine, or another workload where the list's filter was not heeded: neither has our keys
-    return source, ProtectedItem(id=body["id"].resource_id(), last_backup_at=properties["lastBackupTime"].time())
+    return source, protected_item(body)
 
 
 def vm_is_confidential(body: Node) -> bool:
