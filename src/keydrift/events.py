@@ -25,7 +25,7 @@ Schemas: https://learn.microsoft.com/azure/event-grid/event-schema-key-vault and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -294,18 +294,18 @@ def _changed_resource(envelope: _Envelope) -> ResourceId:
 
 
 def _actor(data: Members) -> Actor | None:
-    """The caller, as the claims tell it. None only where there are no claims; claims that name nobody give a nameless actor."""
+    """The caller, as the claims tell it. None only where there are no claims; claims that name nobody give a nameless actor.
+
+    Four are kept, object id, UPN, application id and IP, and no other leaves this function: a display name is a person's too, and
+    anybody may choose one.
+    """
     claims = members(data.get("claims"))
     if not claims:
         return None
     request = members(data.get("httprequest")) or {}
     return Actor(
         object_id=text(claims.get(_OBJECT_ID_CLAIM)),
-        name=_first(claims, (_UPN_CLAIM, "name")),
+        name=text(claims.get(_UPN_CLAIM)),
         app_id=text(claims.get("appid")),
         ip=text(claims.get("ipaddr")) or text(request.get("clientipaddress")),
     )
-
-
-def _first(found: Members, names: Sequence[str]) -> str | None:
-    return next((value for name in names if (value := text(found.get(name)))), None)
