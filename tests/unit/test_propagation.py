@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from keydrift.drift import Alert, Moment, Via, compare
-from keydrift.facts import Facts, RoleAssignment
+from keydrift.facts import Absent, Facts, RoleAssignment
 from keydrift.model import Scenario
 from keydrift.record import BindingRecord
 from support.builders import (
@@ -98,6 +98,8 @@ def alerts(of: Facts, *facts: Facts, binding_of: object = CVM) -> list[Alert]:
         (BY_TEAM, replace(BY_TEAM, groups={APP_OBJECT: frozenset()}), A_DAY),
         (HELD, with_object(HELD, CVM.target, key_object(CVM.target, enabled=False)), AT_ONCE),
         # a grant at a management group does not make a disabled key last
+        # nor does one through a group make a key store last that is gone
+        (assigned(OF_TEAM), with_store(assigned(OF_TEAM), store=Absent(what="kv1"), deleted=None), AT_ONCE),
         (assigned(AT_ROOT), with_object(assigned(AT_ROOT), CVM.target, key_object(CVM.target, enabled=False)), AT_ONCE),
     ],
 )
@@ -140,12 +142,10 @@ def test_a_repair(lost: Facts, repaired: Facts, lag: timedelta) -> None:
     assert resolved.lag == lag
 
 
-def test_a_repair_by_something_new_does_not_lean_on_what_counted_in_part() -> None:
+def test_a_repair_by_something_new_does_not_wait_for_what_counted_in_part() -> None:
     """Of the grants after a repair those that are new count, not what gave a part of it all along."""
-    partly = with_store(
-        assigned(replace(AT_ROOT, role_definition_id="role-2")),
-        definitions={"role-1": role(*ACTIONS), "role-2": role(ACTIONS[0])},
-    )
-    both = with_store(partly, assignments={APP_OBJECT: (replace(AT_ROOT, role_definition_id="role-2"), AT_VAULT)})
+    old, new = replace(AT_ROOT, role_definition_id="role-2"), replace(AT_VAULT, role_definition_id="role-3")
+    definitions = {"role-2": role(ACTIONS[0], name="role-2"), "role-3": role(ACTIONS[1], name="role-3")}
+    partly, both = (with_store(assigned(*each), definitions=definitions) for each in ((old,), (old, new)))
     *_, resolved = alerts(partly, both)
-    assert resolved.lag == TEN_MINUTES
+    assert (resolved.kind, resolved.lag) == ("resolved", TEN_MINUTES)
