@@ -62,10 +62,12 @@ def lag_of_repair(ended: AbstractSet[str], verdict: Verdict, granted_by: Abstrac
     if not ended & _OF_GRANTS:
         return AT_ONCE
     counting = granting(verdict)
-    new = [step for step in counting if grant_id(step, verdict) not in granted_by] or list(counting)
-    whole = [_lag_of(step, verdict) for step in new if step.effect is Effect.GRANTS]
-    repaired = min(whole) if whole else max((_lag_of(step, verdict) for step in new), default=AT_ONCE)
-    return max(repaired, ROLE_ASSIGNMENT) if "deny-assignment" in ended else repaired
+    new = [step for step in counting if grant_id(step, verdict) not in granted_by]
+    if not new and "deny-assignment" in ended:
+        return ROLE_ASSIGNMENT  # the grants stood all along
+    steps = new or counting
+    whole = [_lag_of(step, verdict) for step in steps if step.effect is Effect.GRANTS]
+    return min(whole) if whole else max((_lag_of(step, verdict) for step in steps), default=AT_ONCE)
 
 
 def _lag_of(step: ProofStep, verdict: Verdict) -> timedelta:

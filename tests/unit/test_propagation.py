@@ -134,6 +134,8 @@ def test_a_loss_that_was_never_seen_otherwise() -> None:
         (replace(BY_TEAM, groups={APP_OBJECT: frozenset()}), BY_TEAM, A_DAY),
         (with_object(HELD, CVM.target, key_object(CVM.target, enabled=False)), HELD, AT_ONCE),
         (with_store(assigned(AT_VAULT), denies=(deny(*ACTIONS),)), assigned(AT_VAULT), TEN_MINUTES),
+        # the grant at the management group stood all along
+        (with_store(assigned(AT_ROOT), denies=(deny(*ACTIONS),)), assigned(AT_ROOT), TEN_MINUTES),
     ],
 )
 def test_a_repair(lost: Facts, repaired: Facts, lag: timedelta) -> None:
