@@ -29,16 +29,22 @@ def stderr() -> Console:
 
 @contextmanager
 def progress_after_a_while() -> Iterator[Progress]:
-    """A progress bar on stderr that shows itself once the work has taken two seconds. Needs a running event loop."""
+    """A progress bar on stderr that shows itself once the work has taken two seconds, in a terminal only: a file or a pipe would get
+    an empty line of it. Needs a running event loop."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=stderr(), transient=True)
-    timer = asyncio.get_running_loop().call_later(_PROGRESS_AFTER_S, progress.start)
+    start = progress.start if progress.console.is_terminal else _nothing
+    timer = asyncio.get_running_loop().call_later(_PROGRESS_AFTER_S, start)
     try:
         yield progress
     finally:
         timer.cancel()
         if progress.live.is_started:  # stopping writes a line even where nothing was shown
             progress.stop()
+
+
+def _nothing() -> None:
+    """Show nothing."""
 
 
 def print_scan(console: Console, result: ScanResult) -> None:

@@ -112,3 +112,15 @@ async def test_progress_shows_itself_after_a_while(capsys: pytest.CaptureFixture
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "reading key stores" in shown.err
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(False, False), (True, True)])
+async def test_progress_shows_itself_in_a_terminal_only(terminal: bool, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that takes a while shows its progress in a terminal, and not one byte of it anywhere else."""
+    written = io.StringIO()
+    monkeypatch.setattr("keydrift.console.stderr", lambda: Console(file=written, force_terminal=terminal))
+    monkeypatch.setattr("keydrift.console._PROGRESS_AFTER_S", 0.0)
+    with progress_after_a_while() as progress:
+        progress.add_task("reading", total=None)
+        await asyncio.sleep(0.01)
+    assert bool(written.getvalue()) is shown
