@@ -29,8 +29,8 @@ def stderr() -> Console:
 
 @contextmanager
 def progress_after_a_while() -> Iterator[Progress]:
-    """A progress bar on stderr that shows itself once the work has taken two seconds, in a terminal only: a file or a pipe would get
-    an empty line of it. Needs a running event loop."""
+    """A progress bar on stderr that shows itself once the work has taken two seconds, in a terminal only: a file or a pipe would
+    get an empty line of it. Needs a running event loop."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=stderr(), transient=True)
     start = progress.start if progress.console.is_terminal else _nothing
