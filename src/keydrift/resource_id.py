@@ -1,12 +1,15 @@
 """Azure resource ids: parse, normalise, contain. Segment by segment, never by string prefix.
 
 Azure's ids compare case-insensitively (the same id comes back as `resourceGroups` and `resourcegroups`), so equality and
-hashing here use the lower-case form while `str()` keeps the spelling that was read, for display and for commands.
+hashing here use the lower-case form while `str()` keeps the spelling that was read, for display and for commands. An id that
+goes into a URL goes there as `url_path`: whoever chose it chose no other path.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from keydrift.errors import DecodeError
 
@@ -14,6 +17,14 @@ ROLE_ASSIGNMENT = "microsoft.authorization/roleassignments"
 ROLE_DEFINITION = "microsoft.authorization/roledefinitions"
 DENY_ASSIGNMENT = "microsoft.authorization/denyassignments"
 MANAGEMENT_GROUP = "microsoft.management/managementgroups"
+
+# Far beyond Azure's longest: names of at most 260 characters, a handful of them nested
+MOST_CHARS = 4_096
+# What no name of Azure's holds and some reader of a path or of a line would misread: a query, a fragment, another separator,
+# control characters, marks that turn the writing direction, halves of surrogate pairs
+_NEVER = re.compile("[?#\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# RFC 3986, 3.3: what a segment of a path may hold as it stands
+_PLAIN_IN_A_SEGMENT = "!$&'()*+,;=:@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +38,15 @@ class ResourceId:
     def parse(cls, text: str) -> ResourceId:
         """Parse an id; leading, trailing and doubled slashes and surrounding blanks are forgiven.
 
-        Raises DecodeError where the text is no ARM path (an URL, an empty string).
+        Raises DecodeError where the text is no ARM path (an URL, an empty string), or holds what no id does: `..` as a segment,
+        a query, a backslash, control characters.
         """
         cleaned = text.strip()
-        if not cleaned.startswith("/") or "?" in cleaned or "#" in cleaned:
-            raise DecodeError("$", f"expected an ARM resource id that starts with `/`, got `{text[:120]}`")
+        if not cleaned.startswith("/") or len(cleaned) > MOST_CHARS or _NEVER.search(cleaned):
+            raise DecodeError("$", f"expected an ARM resource id that starts with `/`, got {shown(text)}")
         parts = [part for part in cleaned.split("/") if part]
+        if "." in parts or ".." in parts:
+            raise DecodeError("$", f"expected an ARM resource id without `.` or `..` as a segment, got {shown(text)}")
         return cls("/" + "/".join(parts), tuple(part.lower() for part in parts))
 
     def __str__(self) -> str:
@@ -42,6 +56,11 @@ class ResourceId:
     def key(self) -> str:
         """The normalised spelling: lower case, no trailing slash. What records and look-ups are keyed by."""
         return "/" + "/".join(self.segments)
+
+    @property
+    def url_path(self) -> str:
+        """The id as the path of a URL, each segment encoded by itself: a `%2f` in a name is no slash there."""
+        return "/" + "/".join(segment(part) for part in self.parts)
 
     def contains(self, other: ResourceId) -> bool:
         """Whether `other` is this id or lies below it in the path: `rg1` never contains `rg10`.
@@ -118,3 +137,19 @@ class ResourceId:
         # A resource may be *named* `providers`: a provider segment is followed by a namespace and a type
         names = (i for i, segment in enumerate(self.segments) if segment == "providers" and i + 2 < len(self.segments))
         return max((i for i in names if "." in self.segments[i + 1]), default=None)
+
+
+def segment(text: str) -> str:
+    """A name as one segment of a URL's path, which it can neither leave nor end.
+
+    A client drops a segment that is empty and climbs at `.` and `..`, encoded or not: those are asked for by a name that is
+    nobody's.
+    """
+    if text.strip(".") == "" and len(text) < 3:
+        return "%20" + text.replace(".", "%252E")
+    return quote(text, safe=_PLAIN_IN_A_SEGMENT, errors="replace")
+
+
+def shown(text: str) -> str:
+    """The beginning of what somebody else wrote, fit for one line: what a terminal or a log would act on is escaped."""
+    return "`" + _NEVER.sub(lambda found: ascii(found[0])[1:-1] if found[0] not in "?#" else found[0], text[:120]) + "`"

@@ -210,3 +210,25 @@ async def test_on_a_clock_where_waiting_takes_no_time_nobody_waits() -> None:
     await bucket.take()
     # each look moves it by a microsecond
     assert clock.now() - before < timedelta(microseconds=10_000)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected_s"),
+    [
+        ("7", 7.0),
+        ("300", 300.0),
+        ("301", 300.0),
+        ("1e400", 300.0),
+        ("inf", 300.0),
+        ("nan", 0.0),
+        ("-inf", 0.0),
+        ("soon", 0.0),
+        ("", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 300.0),
+        ("Thu, 01 Jan 2026 00:00:05 GMT", 5.0),
+        ("Thu, 99 Foo 2026", 0.0),
+    ],
+)
+def test_no_pause_is_longer_than_five_minutes(asked: str, expected_s: float) -> None:
+    """A service may stop a subscription's reads for as long as ARM's longest window, not for good; nonsense asks for nothing."""
+    assert ReadBudget(ManualClock()).pause_asked_for({"Retry-After": asked}) == expected_s

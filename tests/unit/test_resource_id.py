@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keydrift.errors import DecodeError
-from keydrift.resource_id import DENY_ASSIGNMENT, ROLE_ASSIGNMENT, ResourceId
+from keydrift.resource_id import DENY_ASSIGNMENT, ROLE_ASSIGNMENT, ResourceId, segment, shown
 
 SUB = "/subscriptions/00000000-0000-0000-0000-000000000001"
 GROUP = f"{SUB}/resourceGroups/rg1"
@@ -93,7 +93,25 @@ def test_an_id_is_shown_as_it_was_spelled() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "kv1", "subscriptions/x", "https://kv1.vault.azure.net/keys/k1", f"{VAULT}?api-version=2022-07-01", f"{VAULT}#top"],
+    [
+        "",
+        " ",
+        "kv1",
+        "subscriptions/x",
+        "https://kv1.vault.azure.net/keys/k1",
+        f"{VAULT}?api-version=2022-07-01",
+        f"{VAULT}#top",
+        f"{VAULT}/../kv2",
+        f"{VAULT}/./keys/k1",
+        "/..",
+        f"{VAULT}\\keys\\k1",
+        f"{VAULT}\x00",
+        f"{GROUP}\r\nHost: evil.example/providers/Microsoft.KeyVault/vaults/kv1",
+        f"{VAULT}\x85x",
+        f"{VAULT}\u202egnp.exe",
+        f"{VAULT}\ud800",
+        f"/{'x' * 5_000}",
+    ],
 )
 def test_what_is_no_arm_id_is_refused(text: str) -> None:
     """An address, a relative path or an empty string is never taken for an id."""
@@ -206,3 +224,50 @@ def test_children_are_appended() -> None:
     assert rid("/").child("providers", "x") == rid("/providers/x")
     with pytest.raises(DecodeError):
         rid(VAULT).child("keys", "k1?x")
+
+
+@pytest.mark.parametrize(
+    "name", ["kv..1", "...", "k\u00fcche", "kv 1", "a%2fb", "VM;iaasvmcontainerv2;rg1;vm1", "rg(1)_x.y", "a@b:c"]
+)
+def test_names_that_azure_allows_parse(name: str) -> None:
+    """What some kind of resource may be called is an id: refusing it would blind the monitor to that resource."""
+    assert rid(f"{GROUP}/providers/x.y/z/{name}").name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("kv1", "kv1"),
+        ("KV1", "KV1"),
+        ("a%2fb", "a%252fb"),
+        ("%2e%2e", "%252e%252e"),
+        ("a b", "a%20b"),
+        ("k\u00fc", "k%C3%BC"),
+        ("a@b", "a@b"),
+        ("VM;rg1;vm1", "VM;rg1;vm1"),
+        ("rg(1)", "rg(1)"),
+        ("{0}", "%7B0%7D"),
+        ("...", "..."),
+    ],
+)
+def test_an_id_in_an_address_is_encoded_by_segment(name: str, encoded: str) -> None:
+    """A URL's path is made of the id's segments, each of which stays one; what is encoded in a name is not decoded."""
+    assert rid(f"{GROUP}/providers/x.y/z/{name}").url_path == f"{GROUP}/providers/x.y/z/{encoded}"
+    assert segment(name) == encoded
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [("", "%20"), (".", "%20%252E"), ("..", "%20%252E%252E"), ("a/b?c#d", "a%2Fb%3Fc%23d"), ("\ud800", "%3F")],
+)
+def test_a_name_alone_neither_leaves_its_segment_nor_climbs(name: str, encoded: str) -> None:
+    """A name that is no id's, a principal's say, is encoded whatever it holds."""
+    assert segment(name) == encoded
+
+
+@pytest.mark.parametrize(
+    ("text", "shows"), [("a\nb", r"`a\nb`"), ("\u202ex", r"`\u202ex`"), ("k\u00fc?", "`k\u00fc?`"), ("x" * 500, f"`{'x' * 120}`")]
+)
+def test_what_somebody_wrote_is_shown_on_one_line(text: str, shows: str) -> None:
+    """An error's text shows the beginning of what was refused, with nothing in it that a terminal or a log would act on."""
+    assert shown(text) == shows

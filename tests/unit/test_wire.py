@@ -158,3 +158,15 @@ def test_what_is_there_is_given_back() -> None:
     """A value that has to be there is itself when it is, empty or not."""
     values: tuple[object, ...] = ([], {}, "", 0, False)
     assert tuple(Node(value).needed().value for value in values) == values
+
+
+def test_half_of_a_surrogate_pair_becomes_a_question_mark() -> None:
+    """JSON can spell what no store, no address and no row can hold: it is replaced where it is read."""
+    assert Node({"name": "k\ud800\u00fc"})["name"].text() == "k?\u00fc"
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_has_no_utc_is_an_error(time: str) -> None:
+    """A time at the edge of the calendar is refused like any other that is none."""
+    with pytest.raises(DecodeError):
+        Node(time).time()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import quote
 
 from keydrift.adapters import inventory_decode as decode
 from keydrift.adapters.arm_decode import deleted_key_store
@@ -16,7 +15,7 @@ from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Read, Unread
 from keydrift.inventory import AdeSetting, DiskEncryptionSet, EncryptedVault, Inventory, ProtectedVm
 from keydrift.model import ProtectedItem
-from keydrift.resource_id import ResourceId
+from keydrift.resource_id import ResourceId, segment
 
 _BACKUP_VERSION = "2024-04-01"
 _RECOVERY_VAULTS = "Microsoft.RecoveryServices/vaults"
@@ -40,7 +39,7 @@ class ArmInventory:
     async def tenant_of(self, subscription: str) -> Read[str]:
         """The id of the directory that a subscription trusts."""
         return await self._arm.get(
-            f"/subscriptions/{subscription}?api-version=2022-12-01",
+            f"/subscriptions/{segment(subscription)}?api-version=2022-12-01",
             lambda body: body["tenantId"].required().lower(),
             source=f"subscription {subscription}",
             repair=READER,
@@ -49,7 +48,7 @@ class ArmInventory:
     async def subscriptions_below(self, management_group: str) -> Read[tuple[str, ...]]:
         """The ids of the subscriptions below a management group, at any depth."""
         read = await self._arm.list(
-            f"/providers/Microsoft.Management/managementGroups/{quote(management_group)}/descendants?api-version=2020-05-01",
+            f"/providers/Microsoft.Management/managementGroups/{segment(management_group)}/descendants?api-version=2020-05-01",
             lambda body: body["name"].required() if "/subscriptions" in (body["type"].lower() or "") else "",
             source=f"descendants of management group {management_group}",
             repair="Management Group Reader on it",
@@ -90,7 +89,7 @@ class ArmInventory:
         for is_hsm, kind in sorted(kinds.items()):
             for subscription in subscriptions:
                 read = await self._arm.list(
-                    f"/subscriptions/{subscription}/providers/Microsoft.KeyVault/{kind}?api-version={VERSIONS['Microsoft.KeyVault/vaults']}",
+                    f"/subscriptions/{segment(subscription)}/providers/Microsoft.KeyVault/{kind}?api-version={VERSIONS['Microsoft.KeyVault/vaults']}",
                     deleted_key_store,
                     source=f"{kind} of subscription {subscription}",
                     repair=READER,
@@ -104,7 +103,7 @@ class ArmInventory:
 
     async def _list(self, subscription: str, kind: str, listing: Listing) -> None:
         await self._pages(
-            f"/subscriptions/{subscription}/providers/{kind}?api-version={VERSIONS[kind]}", kind, subscription, listing
+            f"/subscriptions/{segment(subscription)}/providers/{kind}?api-version={VERSIONS[kind]}", kind, subscription, listing
         )
 
     async def _pages(self, url: str, kind: str, subscription: str, listing: Listing) -> None:
@@ -141,7 +140,7 @@ class ArmInventory:
         # An empty `encryption` is no proof of Microsoft's keys (azure-facts 5.4)
         vault_id = body["id"].resource_id()
         read = await self._arm.get(
-            f"{vault_id}/backupEncryptionConfigs/backupResourceEncryptionConfig?api-version={_BACKUP_VERSION}",
+            f"{vault_id.url_path}/backupEncryptionConfigs/backupResourceEncryptionConfig?api-version={_BACKUP_VERSION}",
             lambda config: decode.legacy_encryption(body, config),
             source=f"legacy encryption settings of {vault_id}",
             repair="Backup Reader on the vault",
@@ -208,7 +207,18 @@ class ArmInventory:
         known = listing.bodies[kind].get(resource.key)
         if known is not None:
             return known
-        url = f"{resource}?api-version={VERSIONS[kind]}"
+        if resource.resource_type != kind.lower():
+            # Others' settings name it: only what is of the type is asked for
+            listing.unread.append(
+                Unread(
+                    source=str(resource),
+                    status=None,
+                    code="UnexpectedType",
+                    repair=f"report this resource's shape: expected one of {kind}",
+                )
+            )
+            return None
+        url = f"{resource.url_path}?api-version={VERSIONS[kind]}"
         read = await self._arm.get(url, lambda body: body, source=str(resource), repair=f"Reader on {resource}")
         if isinstance(read, Unread):
             listing.unread.append(read)

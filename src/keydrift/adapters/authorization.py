@@ -7,7 +7,7 @@ from urllib.parse import quote
 from keydrift.adapters import arm_decode
 from keydrift.adapters.http import JsonReader
 from keydrift.facts import Absent, DenyAssignment, Read, RoleAssignment, RoleDefinition, ScheduleInstance, Unread
-from keydrift.resource_id import ResourceId
+from keydrift.resource_id import ResourceId, segment
 
 _AUTHORIZATION = "providers/Microsoft.Authorization"
 _VERSION = "api-version=2022-04-01"
@@ -28,7 +28,7 @@ class AuthorizationReader:
         """
         return _listed(
             await self._arm.list(
-                f"{store_id}/{_AUTHORIZATION}/roleAssignments?{_VERSION}&$filter={_assigned_to(principal_id)}",
+                f"{store_id.url_path}/{_AUTHORIZATION}/roleAssignments?{_VERSION}&$filter={assigned_to(principal_id)}",
                 arm_decode.role_assignment,
                 source=f"role assignments of {principal_id} at {store_id}",
                 repair="Microsoft.Authorization/roleAssignments/read (the role Reader holds it)",
@@ -44,8 +44,8 @@ class AuthorizationReader:
         source = f"role assignment schedule instances of {principal_id} at {store_id}"
         read = _listed(
             await self._arm.list(
-                f"{store_id}/{_AUTHORIZATION}/roleAssignmentScheduleInstances?{_SCHEDULE_VERSION}"
-                f"&$filter={_assigned_to(principal_id)}",
+                f"{store_id.url_path}/{_AUTHORIZATION}/roleAssignmentScheduleInstances?{_SCHEDULE_VERSION}"
+                f"&$filter={assigned_to(principal_id)}",
                 arm_decode.schedule_instance,
                 source=source,
                 repair="Microsoft.Authorization/roleAssignmentScheduleInstances/read (the role Reader holds it)",
@@ -59,9 +59,9 @@ class AuthorizationReader:
 
     async def role_definition(self, store_id: ResourceId, definition: str) -> Read[RoleDefinition]:
         """A role definition by its guid, asked for where the store is."""
-        scope = f"/subscriptions/{store_id.subscription_id}"
+        scope = f"/subscriptions/{segment(store_id.subscription_id or '')}"
         return await self._arm.get(
-            f"{scope}/{_AUTHORIZATION}/roleDefinitions/{definition}?{_VERSION}",
+            f"{scope}/{_AUTHORIZATION}/roleDefinitions/{segment(definition)}?{_VERSION}",
             arm_decode.role_definition,
             source=f"role definition {definition}",
             repair="Microsoft.Authorization/roleDefinitions/read (the role Reader holds it)",
@@ -71,7 +71,7 @@ class AuthorizationReader:
         """The deny assignments at, above and below the key store."""
         return _listed(
             await self._arm.list(
-                f"{store_id}/{_AUTHORIZATION}/denyAssignments?{_VERSION}",
+                f"{store_id.url_path}/{_AUTHORIZATION}/denyAssignments?{_VERSION}",
                 arm_decode.deny_assignment,
                 source=f"deny assignments at {store_id}",
                 repair="Microsoft.Authorization/denyAssignments/read (the role Reader holds it)",
@@ -80,8 +80,10 @@ class AuthorizationReader:
         )
 
 
-def _assigned_to(principal_id: str) -> str:
-    return quote(f"assignedTo('{principal_id}')", safe="()'")
+def assigned_to(principal_id: str) -> str:
+    """The filter of one principal's assignments. OData doubles a quotation mark inside a string."""
+    quoted = principal_id.replace("'", "''")
+    return quote(f"assignedTo('{quoted}')", safe="()'")
 
 
 def _listed[T](read: Absent | Unread | tuple[T, ...], source: str) -> Unread | tuple[T, ...]:

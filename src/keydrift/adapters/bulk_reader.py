@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from logging import getLogger
-from urllib.parse import quote
 
 from keydrift.adapters import arm_decode
+from keydrift.adapters.authorization import assigned_to
 from keydrift.adapters.http import JsonReader
 from keydrift.adapters.key_vault import API_VERSION as KEY_VAULT_VERSION
 from keydrift.adapters.wire import Node
@@ -29,7 +29,7 @@ from keydrift.facts import (
     ScheduleInstance,
     Unread,
 )
-from keydrift.resource_id import ResourceId
+from keydrift.resource_id import ResourceId, segment
 
 log = getLogger(__name__)
 
@@ -188,11 +188,11 @@ def _kind(kind: str) -> tuple[str, Callable[[Node], KeyStore]]:
 
 
 def _url(subscription: str, kind: str, version: str) -> str:
-    return f"/subscriptions/{subscription}/providers/{kind}?api-version={version}"
+    return f"/subscriptions/{segment(subscription)}/providers/{kind}?api-version={version}"
 
 
 def _assigned_to(principal_id: str) -> str:
-    return "&$filter=" + quote(f"assignedTo('{principal_id}')", safe="()'")
+    return f"&$filter={assigned_to(principal_id)}"
 
 
 def _concerns(body: Node, holders: Container[str], touches: Touches) -> bool:

@@ -7,7 +7,7 @@ from keydrift.adapters import arm_decode
 from keydrift.adapters.http import JsonReader
 from keydrift.adapters.wire import Node
 from keydrift.facts import Absent, Principal, Read
-from keydrift.resource_id import ResourceId
+from keydrift.resource_id import ResourceId, segment
 
 _SELECT = "$select=id,appId,displayName,accountEnabled"
 
@@ -21,7 +21,7 @@ class DirectoryReader:
     async def service_principal(self, app_id: str) -> Read[Principal]:
         """The service principal of an application in this tenant; `Absent` where the directory has none."""
         return await self._graph.get(
-            f"/v1.0/servicePrincipals(appId='{app_id}')?{_SELECT}",
+            f"/v1.0/servicePrincipals(appId='{segment(app_id)}')?{_SELECT}",
             arm_decode.service_principal,
             source=f"service principal of application {app_id}",
             repair="Microsoft Graph Application.Read.All",
@@ -30,7 +30,7 @@ class DirectoryReader:
     async def groups(self, object_id: str) -> Read[frozenset[str]]:
         """The object ids of the groups that the principal is in, transitively."""
         read = await self._graph.list(
-            f"/v1.0/servicePrincipals/{object_id}/transitiveMemberOf?$select=id&$top=999",
+            f"/v1.0/servicePrincipals/{segment(object_id)}/transitiveMemberOf?$select=id&$top=999",
             _object_id,
             source=f"group memberships of {object_id}",
             repair="Microsoft Graph GroupMember.Read.All",
@@ -42,7 +42,7 @@ class DirectoryReader:
     async def user_assigned_identity(self, identity_id: ResourceId) -> Read[Principal]:
         """A user-assigned identity's principal."""
         return await self._arm.get(
-            f"{identity_id}?api-version=2023-01-31",
+            f"{identity_id.url_path}?api-version=2023-01-31",
             arm_decode.user_assigned_identity,
             source=f"user-assigned identity {identity_id}",
             repair="Microsoft.ManagedIdentity/userAssignedIdentities/read (the role Reader holds it)",

@@ -18,7 +18,7 @@ from keydrift.doctor.event_coverage import AdvancedFilter, EventSubscription
 from keydrift.doctor.facts import Caller, EventTopic, Listed, Sample
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Read, Unread
-from keydrift.resource_id import ResourceId
+from keydrift.resource_id import ResourceId, segment
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -52,17 +52,17 @@ class DoctorReader:
 
     async def event_topics(self, subscription: str, repair: str) -> Read[tuple[EventTopic, ...]]:
         """The system topics of a subscription."""
-        url = f"/subscriptions/{subscription}/providers/Microsoft.EventGrid/systemTopics?{_VERSION}"
+        url = f"/subscriptions/{segment(subscription)}/providers/Microsoft.EventGrid/systemTopics?{_VERSION}"
         return _listed(await self._arm.list(url, _topic, source=f"system topics of {subscription}", repair=repair))
 
     async def event_subscriptions(self, topic: ResourceId, repair: str) -> Read[tuple[EventSubscription, ...]]:
         """The event subscriptions of a system topic."""
-        url = f"{topic}/eventSubscriptions?{_VERSION}"
+        url = f"{topic.url_path}/eventSubscriptions?{_VERSION}"
         return _listed(await self._arm.list(url, _subscription, source=f"event subscriptions of {topic}", repair=repair))
 
     async def direct_subscriptions(self, subscription: str, repair: str) -> Read[tuple[EventSubscription, ...]]:
         """The event subscriptions that stand on the Azure subscription itself, whose system topic is Azure's."""
-        url = f"/subscriptions/{subscription}/providers/Microsoft.EventGrid/eventSubscriptions?{_VERSION}"
+        url = f"/subscriptions/{segment(subscription)}/providers/Microsoft.EventGrid/eventSubscriptions?{_VERSION}"
         scope = ResourceId.parse(f"/subscriptions/{subscription}")
 
         def decode(body: Node) -> EventSubscription | None:

@@ -27,6 +27,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 
 from keydrift import __version__
+from keydrift.adapters.limits import MOST_PAGES, BoundedResponse, RefusedAnswerError, following, too_many_pages
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Read, Unread
@@ -45,6 +46,8 @@ USER_AGENT = f"keydrift/{__version__}"
 _RETRY = {"retry_total": 5, "retry_status": 4, "retry_backoff_factor": 0.8, "retry_backoff_max": 20, "timeout": 60}
 _LONGEST_WAIT_S = 60
 _CONNECTIONS_PER_HOST = 16
+# A code is a word: an answer that is not the service's may hold anything there
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
 _QUOTA_RESET = re.compile(r"(\d{1,4}):(\d{2}):(\d{2})(?:\.\d+)?")
 
 # A 404 of these codes says nothing about the object that was asked for: the path to it is not known there
@@ -62,7 +65,7 @@ class ClockTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core expo
 
     def __init__(self, clock: Clock) -> None:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit_per_host=_CONNECTIONS_PER_HOST)
-        session = aiohttp.ClientSession(connector=connector, trust_env=True, auto_decompress=False)
+        session = aiohttp.ClientSession(connector=connector, trust_env=True, response_class=BoundedResponse)
         super().__init__(session=session, session_owner=False, connection_timeout=10, read_timeout=30)
         self._clock = clock
         self._shared = session
@@ -89,7 +92,10 @@ class BoundedRetryPolicy(AsyncRetryPolicy["HttpRequest", "AsyncHttpResponse"]):
 
     def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:
         """The seconds that the service asks to wait, or None."""
-        asked = super().get_retry_after(response)
+        try:
+            asked = super().get_retry_after(response)
+        except (ValueError, TypeError, OverflowError):
+            asked = None  # neither a number nor a date (RFC 9110, 10.2.3): azure-core would raise it through the read
         reset = quota_reset_s(response.http_response.headers) if response.http_response.status_code == 429 else None
         return max(asked or 0.0, reset) if reset is not None else asked
 
@@ -97,6 +103,10 @@ class BoundedRetryPolicy(AsyncRetryPolicy["HttpRequest", "AsyncHttpResponse"]):
         """Whether to try again."""
         wait = self.get_retry_after(response)
         return (wait is None or wait <= _LONGEST_WAIT_S) and bool(super().is_retry(settings, response))
+
+    def increment(self, settings: dict[str, Any], response: Any = None, error: Any = None, **more: Any) -> bool:
+        """Whether tries are left after a failure. What was refused would be refused again."""
+        return not isinstance(error, RefusedAnswerError) and bool(super().increment(settings, response, error, **more))
 
 
 class JsonReader:
@@ -108,6 +118,7 @@ class JsonReader:
     def __init__(
         self, host_url: str, audience: str, credential: AsyncTokenCredential, transport: AioHttpTransport, repair_hint: str
     ) -> None:
+        self._base = host_url.rstrip("/")
         self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
             base_url=host_url,
             transport=transport,
@@ -134,15 +145,17 @@ class JsonReader:
 
         async def ask() -> tuple[T, ...]:
             items: list[T] = []
-            next_url: str | None = url
-            while next_url:
+            next_url = url
+            for _ in range(MOST_PAGES):
                 page = await self._document(next_url)
                 if not page["value"].present:
                     raise DecodeError("$.value", "expected a list, got nothing")  # never taken for an empty list
                 items.extend(decode(each) for each in page["value"])
                 link = page["nextLink"] if page["nextLink"].present else page["@odata.nextLink"]
-                next_url = link.text() or None
-            return tuple(items)
+                if not link.text():
+                    return tuple(items)
+                next_url = following(self._address(url), link.required())
+            raise too_many_pages()
 
         return await reading(ask, source=source, repair=repair or self._hint)
 
@@ -151,11 +164,15 @@ class JsonReader:
 
         For use inside `reading`, which turns what this raises into values: AzureError and DecodeError.
         """
-        request = HttpRequest("POST", self._client.format_url(url), headers={"Accept": "application/json"}, json=dict(question))
+        request = HttpRequest("POST", self._address(url), headers={"Accept": "application/json"}, json=dict(question))
         return await self._answer(request, retry_on_methods=frozenset({"POST"}))
 
+    def _address(self, url: str) -> str:
+        """A path on the reader's host, or the address of a next page, which `following` has checked."""
+        return url if url.startswith(f"{self._base}/") else f"{self._base}/{url.lstrip('/')}"
+
     async def _document(self, url: str) -> Node:
-        request = HttpRequest("GET", self._client.format_url(url), headers={"Accept": "application/json"})
+        request = HttpRequest("GET", self._address(url), headers={"Accept": "application/json"})
         document, _ = await self._answer(request)
         return document
 
@@ -166,8 +183,8 @@ class JsonReader:
             raise HttpResponseError(response=response)
         try:
             return Node(response.json()), response.headers
-        except ValueError as error:
-            raise DecodeError("$", "expected JSON") from error
+        except (ValueError, RecursionError) as error:
+            raise DecodeError("$", "expected JSON that is nested less deeply than the interpreter's stack") from error
 
 
 def quota_reset_s(headers: Mapping[str, str]) -> float | None:
@@ -198,6 +215,9 @@ async def reading[T](ask: Callable[[], Awaitable[T]], *, source: str, repair: st
             code=f"UnexpectedShape at {error.path}",
             repair=f"report this resource's shape: {error.problem}",
         )
+    except RefusedAnswerError as error:
+        repair = f"check the network path, or report it: {error.problem}"
+        unread = Unread(source=source, status=None, code=error.code, repair=repair)
     except (AzureError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
         unread = Unread(source=source, status=None, code=type(error).__name__, repair="check the network path to the service")
     log.warning("a read failed", extra={"source": unread.source, "status": unread.status, "error_code": unread.code})
@@ -229,4 +249,4 @@ def is_about_the_token(error: HttpResponseError) -> bool:
 def error_code(error: HttpResponseError) -> str:
     """The service's error code (never its English text)."""
     code = getattr(getattr(error, "error", None), "code", None)
-    return str(code) if code else type(error).__name__
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else type(error).__name__

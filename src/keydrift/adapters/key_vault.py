@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from azure.core.pipeline.policies import AsyncRedirectPolicy
 from azure.mgmt.keyvault.aio import KeyVaultManagementClient
 
 from keydrift.adapters import arm_decode
 from keydrift.adapters.cloud import Cloud
 from keydrift.adapters.http import USER_AGENT, BoundedRetryPolicy, reading
+from keydrift.adapters.limits import MOST_PAGES, OneHostPolicy, too_many_pages
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
-from keydrift.facts import Absent, DeletedKeyStore, KeyObject, KeyStore, Read, object_not_placed
+from keydrift.facts import Absent, DeletedKeyStore, KeyObject, KeyStore, Read, Unread, object_not_placed
 from keydrift.model import StoreObject
 from keydrift.resource_id import ResourceId
 
 if TYPE_CHECKING:
+    from azure.core.async_paging import AsyncItemPaged
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.core.pipeline.transport import AioHttpTransport
 
 # Versions before 2026-02-01 retire on 27 February 2027 (azure-facts 4.2)
 API_VERSION = "2026-02-01"
 _HSM = "microsoft.keyvault/managedhsms"
+_STORES = ("microsoft.keyvault/vaults", _HSM)
 
 
 def _raw(response: object, _model: object, _headers: object) -> Node:
@@ -34,8 +38,28 @@ async def _answered[T](ask: Awaitable[T]) -> T:
     """Await the SDK, which takes a body apart before it shows it: what it stumbles over is an unexpected shape, no crash."""
     try:
         return await ask
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DecodeError("$", "expected the JSON that azure-mgmt-keyvault knows") from error
+
+
+async def _every[T](paged: AsyncItemPaged[T]) -> list[T]:
+    """Every item of an SDK's list. Raises RefusedAnswerError where it has no end."""
+    found: list[T] = []
+    pages = 0
+    async for page in paged.by_page():
+        pages += 1
+        if pages > MOST_PAGES:
+            raise too_many_pages()
+        found += [each async for each in page]
+    return found
+
+
+def _no_key_store(store_id: ResourceId) -> Unread | None:
+    """Why an id that a consumer's settings name is not asked for: it has to be a key store's own, in full."""
+    if store_id.resource_type in _STORES and store_id.resource_group and len(store_id.segments) == 8:
+        return None
+    repair = "name a key vault or a Managed HSM by its resource id in the encryption settings"
+    return Unread(source=f"key store {store_id}", status=None, code="NotAKeyStore", repair=repair)
 
 
 class KeyVaultReader:
@@ -47,6 +71,8 @@ class KeyVaultReader:
 
     async def key_store(self, store_id: ResourceId) -> Read[KeyStore]:
         """The key store itself."""
+        if (stranger := _no_key_store(store_id)) is not None:
+            return stranger
         group, name = store_id.resource_group or "", store_id.name
         client = self._client(store_id)
         if store_id.resource_type == _HSM:
@@ -62,13 +88,15 @@ class KeyVaultReader:
 
     async def deleted_key_store(self, store_id: ResourceId) -> Read[DeletedKeyStore]:
         """The soft-deleted key store of that id, from the subscription's list: its location is not known any more."""
+        if (stranger := _no_key_store(store_id)) is not None:
+            return stranger
         client = self._client(store_id)
         hsm = store_id.resource_type == _HSM
         source = f"soft-deleted key stores of subscription {store_id.subscription_id}"
 
         async def listed() -> list[Node]:
             pages = client.managed_hsms.list_deleted() if hsm else client.vaults.list_deleted()
-            return [Node(item.as_dict(), f"$.value[{index}]") for index, item in enumerate([each async for each in pages])]
+            return [Node(item.as_dict(), f"$.value[{index}]") for index, item in enumerate(await _every(pages))]
 
         async def ask() -> DeletedKeyStore | None:
             found = (arm_decode.deleted_key_store(item) for item in await _answered(listed()))
@@ -83,6 +111,8 @@ class KeyVaultReader:
         store, uri = target.store_id, target.uri
         if store is None:
             return object_not_placed(target.uri)
+        if (stranger := _no_key_store(store)) is not None:
+            return stranger
         group, vault, name = store.resource_group or "", store.name, uri.object_name
         client = self._client(store)
         version = uri.version
@@ -102,10 +132,12 @@ class KeyVaultReader:
         store, uri = target.store_id, target.uri
         if store is None:
             return object_not_placed(target.uri)
+        if (stranger := _no_key_store(store)) is not None:
+            return stranger
         pages = self._client(store).keys.list_versions
 
         async def listed() -> int:
-            return len([each async for each in pages(store.resource_group or "", store.name, uri.object_name)])
+            return len(await _every(pages(store.resource_group or "", store.name, uri.object_name)))
 
         async def ask() -> int:
             count = await _answered(listed())
@@ -120,14 +152,18 @@ class KeyVaultReader:
     def _client(self, resource: ResourceId) -> KeyVaultManagementClient:
         subscription = resource.subscription_id or ""
         if subscription not in self._clients:
+            manager = f"https://{self._cloud.resource_manager}"
             self._clients[subscription] = KeyVaultManagementClient(
                 self._credential,
                 subscription,
-                f"https://{self._cloud.resource_manager}",
+                manager,
                 api_version=API_VERSION,
-                credential_scopes=[f"https://{self._cloud.resource_manager}/.default"],
+                credential_scopes=[f"{manager}/.default"],
                 transport=self._transport,
                 retry_policy=BoundedRetryPolicy(),
+                # The SDK follows `nextLink` and `Location` wherever they lead, with the token
+                redirect_policy=AsyncRedirectPolicy.no_redirects(),
+                per_call_policies=[OneHostPolicy(manager)],
                 user_agent=USER_AGENT,
             )
         return self._clients[subscription]

@@ -6,6 +6,7 @@ comes from a consumer's settings, so it is checked before anything is sent there
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from keydrift.adapters import arm_decode
@@ -13,6 +14,7 @@ from keydrift.adapters.cloud import Cloud
 from keydrift.adapters.http import JsonReader
 from keydrift.facts import Absent, HsmRoleAssignment, KeyObject, Read, RoleDefinition, Unread
 from keydrift.key_uri import KeyUri
+from keydrift.resource_id import segment
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _VERSION = "api-version=7.5"
 _REPAIR = "the local role Managed HSM Crypto Auditor at / of this Managed HSM"
+# learn.microsoft.com/azure/key-vault/managed-hsm/quick-create-cli: 3 to 24 letters, digits and dashes
+_NAME = re.compile(r"[a-z][0-9a-z-]{0,62}", re.ASCII)
 _ROLES = "providers/Microsoft.Authorization"
 
 
@@ -32,7 +36,7 @@ class ManagedHsmReader:
 
     async def key(self, uri: KeyUri) -> Read[KeyObject]:
         """A key, or one version of it."""
-        path = f"/keys/{uri.object_name}" + (f"/{uri.version}" if uri.version else "")
+        path = f"/keys/{segment(uri.object_name)}" + (f"/{segment(uri.version)}" if uri.version else "")
         reader = self._reader(uri.host)
         if isinstance(reader, Unread):
             return reader
@@ -44,7 +48,9 @@ class ManagedHsmReader:
         if isinstance(reader, Unread):
             return reader
         read = await reader.list(
-            f"/keys/{uri.object_name}/versions?{_VERSION}", lambda body: body["kid"].key_uri(), source=f"versions of {uri}"
+            f"/keys/{segment(uri.object_name)}/versions?{_VERSION}",
+            lambda body: body["kid"].key_uri(),
+            source=f"versions of {uri}",
         )
         # The data plane lists no versions for a key that is not there
         return read if isinstance(read, Absent | Unread) else len(read) or Absent(what=str(uri))
@@ -54,7 +60,7 @@ class ManagedHsmReader:
         reader = self._reader(host)
         if isinstance(reader, Unread):
             return reader
-        prefix = "/" if scope == "/" else f"{scope}/"
+        prefix = f"/{'/'.join(segment(part) for part in scope.split('/') if part)}/".replace("//", "/")
         source = f"local role assignments at {scope} of {host}"
         read = await reader.list(f"{prefix}{_ROLES}/roleAssignments?{_VERSION}", arm_decode.hsm_role_assignment, source=source)
         return _listed(read, source)
@@ -69,7 +75,8 @@ class ManagedHsmReader:
         return _listed(read, source)
 
     def _reader(self, host: str) -> JsonReader | Unread:
-        if not host.endswith(f".{self._cloud.hsm_suffix}"):
+        # One label before the suffix, and nothing that a client could read as a port, a user name or another host
+        if not _NAME.fullmatch(host.removesuffix(f".{self._cloud.hsm_suffix}")):
             return Unread(
                 source=f"Managed HSM {host}",
                 status=None,

@@ -14,6 +14,7 @@ from logging import getLogger
 from azure.core.exceptions import HttpResponseError
 
 from keydrift.adapters.http import JsonReader, quota_reset_s, reading
+from keydrift.adapters.limits import MOST_PAGES, too_many_pages
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Unread
@@ -74,7 +75,7 @@ class ResourceGraph:
         rows: list[Node] = []
         size, token, seen = self._page_size, None, set[str]()
         fewest: int | None = None
-        while True:
+        for _ in range(MOST_PAGES):
             options: dict[str, object] = {"resultFormat": "objectArray", "$top": size}
             if token is not None:
                 options["$skipToken"] = token
@@ -97,6 +98,7 @@ class ResourceGraph:
             if token in seen:
                 raise DecodeError("$.$skipToken", "expected the next page, got one that was read already")
             seen.add(token)
+        raise too_many_pages()
 
     async def _ask(self, question: Mapping[str, object]) -> tuple[Node, Mapping[str, str]]:
         if self._pause_s:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from keydrift.errors import DecodeError
 from keydrift.key_uri import KeyUri
-from keydrift.resource_id import ResourceId
+from keydrift.resource_id import ResourceId, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,11 @@ class Node:
 
     def text(self) -> str | None:
         """A string, or None where absent."""
-        if self.value is None or isinstance(self.value, str):
-            return self.value
+        if self.value is None:
+            return None
+        if isinstance(self.value, str):
+            # JSON can spell half of a surrogate pair, which no store and no address can hold
+            return self.value if self.value.isascii() else self.value.encode("utf-8", "replace").decode("utf-8")
         raise DecodeError(self.path, f"expected a string, got {_kind(self.value)}")
 
     def required(self) -> str:
@@ -112,9 +115,9 @@ class Node:
             return None
         try:
             parsed = datetime.fromisoformat(found)
-        except ValueError as error:
-            raise DecodeError(self.path, f"expected a time, got `{found[:60]}`") from error
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        except (ValueError, OverflowError) as error:  # a day before the year 1 at +14:00 has no UTC
+            raise DecodeError(self.path, f"expected a time, got {shown(found[:60])}") from error
 
     def ids(self) -> Iterator[tuple[ResourceId, Node]]:
         """The members of an object whose names are ARM ids."""

@@ -69,7 +69,7 @@ async def _recovery(reads: SampleReads, subscription: str, vaults: Read[Sample],
         )
     if not vaults.items:
         return (Check(name=f"{subscription}: {PROTECTED_ITEMS.what}", status=_OK, found="no Recovery Services vault to ask"),)
-    vault = str(vaults.items[0].id)
+    vault = vaults.items[0].id.url_path
     _, items = await _sample(reads, PROTECTED_ITEMS, vault, subscription, caller)
     name, repair = f"{subscription}: {ENCRYPTION_SETTINGS.what}", _permission(ENCRYPTION_SETTINGS, vault, caller)
     read = await reads.answers(f"{vault}{ENCRYPTION_SETTINGS.path}", name, repair)
