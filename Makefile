@@ -16,10 +16,10 @@ CHECKOV := .checkov
 # Two workers: the suite is made for two cores
 WORKERS ?= 2
 
-.PHONY: simulate help setup demo test check lint types unit infra tables fuzz bench lock clean
+.PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs bench lock clean simulate
 
 help: ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 setup: $(STAMP) ## make .venv with the keydrift command in it
 
@@ -63,6 +63,13 @@ fuzz: $(STAMP) ## the evaluator beside an independent oracle, on 200,000 random 
 simulate: $(STAMP) ## the whole monitor in simulated worlds (SEEDS=10000; REPLAY=file plays a kept history)
 	@PYTHONPATH=tests $(PY) tests/simulation/run.py $(if $(REPLAY),--replay $(REPLAY),--seeds $(or $(SEEDS),1000)) $(ARGS)
 
+fuzz-inputs: $(VENV)/.fuzz ## every reader of others' input, guided by coverage (SECONDS=600)
+	@$(PY) tests/fuzz_inputs.py --seconds $(or $(SECONDS),600) --workers $(WORKERS) $(ARGS)
+
+$(VENV)/.fuzz: $(STAMP) .ci/fuzz.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/fuzz.txt
+	@touch $@
+
 bench: $(STAMP) ## figures, beside the floor that physics allows
 	@$(PY) bench/event_to_row.py $(ARGS)
 	@$(PY) bench/page.py $(filter --json,$(ARGS))
@@ -72,6 +79,7 @@ lock: $(STAMP) ## pin the dependencies anew, with hashes
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header pyproject.toml -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header --extra local --extra dev pyproject.toml -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header .ci/checkov.in -o .ci/checkov.txt
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header .ci/fuzz.in -o .ci/fuzz.txt
 
 clean: ## remove what the targets made
 	@rm -rf $(VENV) $(CHECKOV) .keydrift .pytest_cache .mypy_cache .ruff_cache .hypothesis

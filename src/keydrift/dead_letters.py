@@ -18,6 +18,7 @@ from logging import getLogger
 
 from keydrift.errors import DecodeError
 from keydrift.event_json import Members, fingerprint, instant, members, parse, text
+from keydrift.kept_payload import kept
 from keydrift.ports import Clock, DeadLetterContainer
 from keydrift.state import State
 
@@ -26,7 +27,6 @@ log = getLogger(__name__)
 # Enough for a function's time; what is left over is taken ten minutes later
 MOST_BLOBS = 500
 _PRUNE_EVERY = timedelta(days=1)
-_PAYLOAD_CHARS = 20_000
 _LATE = timedelta(days=30)
 
 
@@ -91,7 +91,7 @@ class DeadLetters:
 
     async def _take(self, event: _Returned) -> None:
         # Recorded first: should taking it fail again and again, it is known all the same
-        body = {"at": event.at.isoformat(), "error": event.reason, "payload": event.payload[:_PAYLOAD_CHARS]}
+        body = {"at": event.at.isoformat(), "error": event.reason, "payload": kept(event.payload)}
         await self._state.dead_letter(event.at, event.event_id, body)
         await self._receive(event.payload)
 

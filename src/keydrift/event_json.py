@@ -17,6 +17,9 @@ from keydrift.errors import DecodeError
 
 type Members = Mapping[str, object]
 
+# Longer than any id, name or address in a real event; an event of Event Grid's own limit, 1 MiB, is all one name otherwise
+MOST_CHARS = 1_024
+
 # RFC 3339 with any number of fraction digits: Event Grid writes seven, Python reads six.
 _INSTANT = re.compile(
     r"(?P<second>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?(?P<offset>Z|[+-]\d\d:\d\d)",
@@ -78,6 +81,12 @@ def text(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     return value.strip().encode("utf-8", "replace").decode("utf-8") or None
+
+
+def short(value: object) -> str | None:
+    """A string as `text` gives it, cut after `MOST_CHARS`: for what is only kept and shown, and must not outgrow its entity."""
+    found = text(value)
+    return found if found is None else found[:MOST_CHARS]
 
 
 def instant(value: object) -> datetime | None:

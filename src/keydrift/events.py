@@ -31,7 +31,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from keydrift.errors import DecodeError
-from keydrift.event_json import Members, fingerprint, instant, members, members_of_base64, parse, text
+from keydrift.event_json import MOST_CHARS, Members, fingerprint, instant, members, members_of_base64, parse, short, text
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice
 from keydrift.resource_id import ResourceId
@@ -164,12 +164,12 @@ def decode_one(event: object) -> ChangeNotice | NotOurs:
     return ChangeNotice(
         event_id=envelope.event_id or fingerprint(event),
         event_type=event_type,
-        operation=operation,
+        operation=operation[:MOST_CHARS],
         resource_id=concerned,
         occurred_at=envelope.occurred_at,
         # Key Vault's own events carry no claims; what somebody put there would be nobody's word.
         actor=_actor(data) if key in _RESOURCE_TYPES else None,
-        correlation_id=text(data.get("correlationid")),
+        correlation_id=short(data.get("correlationid")),
     )
 
 
@@ -193,7 +193,7 @@ def _attempt(event: object) -> Decoded:
     try:
         return decode_one(event)
     except DecodeError as error:
-        return Undecodable(event_id=text((members(event) or {}).get("id")), error=error, hint=_hint(event))
+        return Undecodable(event_id=short((members(event) or {}).get("id")), error=error, hint=_hint(event))
 
 
 def _envelope(event: object) -> _Envelope:
@@ -212,7 +212,7 @@ def _envelope(event: object) -> _Envelope:
     if cloud and text(top.get("source")) is None:
         raise DecodeError("$.source", "expected the event's source")
     return _Envelope(
-        event_id=text(top.get("id")),
+        event_id=short(top.get("id")),
         event_type=event_type,
         source=top.get(source_name),
         source_path=f"$.{source_name}",
@@ -304,8 +304,8 @@ def _actor(data: Members) -> Actor | None:
         return None
     request = members(data.get("httprequest")) or {}
     return Actor(
-        object_id=text(claims.get(_OBJECT_ID_CLAIM)),
-        name=text(claims.get(_UPN_CLAIM)),
-        app_id=text(claims.get("appid")),
-        ip=text(claims.get("ipaddr")) or text(request.get("clientipaddress")),
+        object_id=short(claims.get(_OBJECT_ID_CLAIM)),
+        name=short(claims.get(_UPN_CLAIM)),
+        app_id=short(claims.get("appid")),
+        ip=short(claims.get("ipaddr")) or short(request.get("clientipaddress")),
     )

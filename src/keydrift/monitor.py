@@ -6,6 +6,7 @@ Event → affected key stores → one recheck message each → facts → verdict
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from keydrift.drift import Via
 from keydrift.errors import DecodeError
 from keydrift.events import NotOurs, Undecodable, decode
 from keydrift.history import standing_since
+from keydrift.kept_payload import kept as kept_of
 from keydrift.model import ChangeNotice
 from keydrift.ports import Clock, RecheckQueue, StateConflictError
 from keydrift.posture import posture_document
@@ -44,7 +46,7 @@ UNDECODABLE_INTERVAL = timedelta(minutes=15)
 _EARLY = timedelta(minutes=1)
 _TRIES = 3
 _PARALLEL_PUTS = 32
-_DEAD_LETTER_LIMIT = 20_000
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _SWEEPS = UUID("c2b0b6a4-5f1a-5f5e-8f67-9a8a5d0b7a31")
 
 
@@ -102,7 +104,9 @@ class Monitor:
     async def _ask_for_inventory(self, notice: ChangeNotice, now: datetime) -> None:
         """A consumer that nobody watches may need a key from now on: take its subscription's inventory soon, once for a burst."""
         subscription = notice.resource_id.subscription_id
-        if subscription is None or not may_need_key(notice.resource_id) or not self._is_watched(subscription):
+        if subscription is None or not _GUID.fullmatch(subscription):
+            return  # no subscription of Azure's, so nothing to list, whoever says that something changed there
+        if not may_need_key(notice.resource_id) or not self._is_watched(subscription):
             return
         await self._state.hear("", Heard(notice=notice, received_at=now))
         if await self._state.claim(f"inventory asked for {subscription}", now, INVENTORY_GRACE):
@@ -118,7 +122,7 @@ class Monitor:
         now = self._clock.now()
         event_id = undecodable.event_id or "unknown"
         log.warning("an event could not be decoded", extra={"event_id": event_id, "reason": str(undecodable.error)})
-        body = {"at": now.isoformat(), "error": str(undecodable.error), "payload": payload[:_DEAD_LETTER_LIMIT]}
+        body = {"at": now.isoformat(), "error": str(undecodable.error), "payload": kept_of(payload)}
         await self._state.dead_letter(now, event_id, body)
         hint = undecodable.hint or ResourceId.parse("/")
         watchlist = await self._state.watchlist()
@@ -146,7 +150,7 @@ class Monitor:
             log.warning("a recheck message could not be decoded", extra={"reason": str(error)})
             now = self._clock.now()
             await self._state.dead_letter(
-                now, "recheck", {"at": now.isoformat(), "error": str(error), "payload": message[:20_000]}
+                now, "recheck", {"at": now.isoformat(), "error": str(error), "payload": kept_of(message)}
             )
             return
         if recheck.consumers:
@@ -209,7 +213,7 @@ class Monitor:
         except DecodeError as error:
             now = self._clock.now()
             await self._state.dead_letter(
-                now, "poison", {"at": now.isoformat(), "error": str(error), "payload": message[:20_000]}
+                now, "poison", {"at": now.isoformat(), "error": str(error), "payload": kept_of(message)}
             )
             return
         log.error("a recheck failed for good", extra={"key_store": host})

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
+
+# Whoever can write to the queue chooses neither an address nor a key of the state store that no key store has
+_HOST = re.compile(r"[0-9a-z.-]{0,253}", re.ASCII)
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +42,18 @@ class Recheck:
         try:
             document = json.loads(body)
             host, noticed = document["host"], datetime.fromisoformat(document["noticedAt"])
+            # At the edges of the calendar there is no UTC
+            aware = noticed.tzinfo is not None and noticed.astimezone(UTC) is not None
             via, consumers = Via(document["via"]), document["consumers"] is True
-            subscriptions, sweep = tuple(map(str, document.get("subscriptions", ()))), str(document.get("sweep", ""))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            subscriptions, sweep = document.get("subscriptions", []), str(document.get("sweep", ""))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise DecodeError("$", "expected a recheck message (host, noticedAt, via, consumers)") from error
-        if noticed.tzinfo is None or not isinstance(host, str):
-            raise DecodeError("$.noticedAt", "expected a host and a time with an offset")
-        return cls(host=host, noticed_at=noticed, via=via, consumers=consumers, subscriptions=subscriptions, sweep=sweep)
+        if not aware:
+            raise DecodeError("$.noticedAt", "expected a time with an offset")
+        if not isinstance(host, str) or not _HOST.fullmatch(host):
+            raise DecodeError("$.host", "expected the host of a key store, or nothing")
+        if not isinstance(subscriptions, list) or not all(
+            isinstance(each, str) and _ID.fullmatch(each) for each in subscriptions
+        ):
+            raise DecodeError("$.subscriptions", "expected a list of subscription ids")
+        return cls(host=host, noticed_at=noticed, via=via, consumers=consumers, subscriptions=tuple(subscriptions), sweep=sweep)

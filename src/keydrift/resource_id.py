@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from keydrift.errors import DecodeError
+from keydrift.errors import DecodeError, one_line
 
 ROLE_ASSIGNMENT = "microsoft.authorization/roleassignments"
 ROLE_DEFINITION = "microsoft.authorization/roledefinitions"
@@ -36,7 +36,7 @@ class ResourceId:
 
     @classmethod
     def parse(cls, text: str) -> ResourceId:
-        """Parse an id; leading, trailing and doubled slashes and surrounding blanks are forgiven.
+        """Parse an id; leading, trailing and doubled slashes and blanks around names are forgiven.
 
         Raises DecodeError where the text is no ARM path (an URL, an empty string), or holds what no id does: `..` as a segment,
         a query, a backslash, control characters.
@@ -44,7 +44,8 @@ class ResourceId:
         cleaned = text.strip()
         if not cleaned.startswith("/") or len(cleaned) > MOST_CHARS or _NEVER.search(cleaned):
             raise DecodeError("$", f"expected an ARM resource id that starts with `/`, got {shown(text)}")
-        parts = [part for part in cleaned.split("/") if part]
+        # No name of Azure's begins or ends with a blank; kept, it would be lost where the id is read again
+        parts = [part for each in cleaned.split("/") if (part := each.strip())]
         if "." in parts or ".." in parts:
             raise DecodeError("$", f"expected an ARM resource id without `.` or `..` as a segment, got {shown(text)}")
         return cls("/" + "/".join(parts), tuple(part.lower() for part in parts))
@@ -151,5 +152,5 @@ def segment(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The beginning of what somebody else wrote, fit for one line: what a terminal or a log would act on is escaped."""
-    return "`" + _NEVER.sub(lambda found: ascii(found[0])[1:-1] if found[0] not in "?#" else found[0], text[:120]) + "`"
+    """The beginning of what somebody else wrote, fit for one line."""
+    return f"`{one_line(text[:120])}`"

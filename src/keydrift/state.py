@@ -21,6 +21,7 @@ from typing import cast
 from uuid import uuid4
 
 from keydrift.actor import Heard
+from keydrift.errors import DecodeError
 from keydrift.facts import Earlier
 from keydrift.history import PastAlert, with_alerts
 from keydrift.key_uri import KeyUri
@@ -264,7 +265,13 @@ class State:
 
 
 def _store_from(entity: Entity) -> StoreRecord:
-    body = entity.body
+    try:
+        return _store_record(entity.body, entity.etag)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DecodeError("$", f"expected a key store's record in the stored document of `{entity.row}`") from error
+
+
+def _store_record(body: Mapping[str, object], etag: str | None) -> StoreRecord:
     read_at, counted_at = body.get("readAt"), body.get("versionsCountedAt")
     return StoreRecord(
         host=str(body["host"]),
@@ -275,5 +282,5 @@ def _store_from(entity: Entity) -> StoreRecord:
         versions_counted_at=datetime.fromisoformat(counted_at) if isinstance(counted_at, str) else None,
         version_counts=dict(cast("Mapping[str, int]", body.get("versionCounts") or {})),
         objects=dict(earlier_from(each) for each in cast("list[Mapping[str, object]]", body.get("objects") or [])),
-        etag=entity.etag,
+        etag=etag,
     )

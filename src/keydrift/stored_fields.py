@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import cast
 
 from keydrift.errors import DecodeError
+from keydrift.event_json import instant
 
 type Document = Mapping[str, object]
 
@@ -22,10 +23,9 @@ def at_text(when: datetime | None) -> str | None:
 
 def time(value: object) -> datetime | None:
     """A time that may be missing."""
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError as error:
-        raise DecodeError("$", f"expected a time in a stored document, got `{value}`") from error
+    if (found := instant(value)) is None and isinstance(value, str):
+        raise DecodeError("$", f"expected a time with an offset in a stored document, got `{value}`")
+    return found
 
 
 def text(document: Document, name: str) -> str:
@@ -45,7 +45,7 @@ def maybe(document: Document, name: str) -> str | None:
 def number(document: Document, name: str) -> float:
     """A number that has to be there."""
     value = document.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -1e12 < value < 1e12:
         raise DecodeError(f"$.{name}", "expected a number in a stored document")
     return value
 

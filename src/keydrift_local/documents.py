@@ -57,7 +57,10 @@ def parse_time(value: str) -> datetime:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError("a time needs an offset such as `Z`")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time at the edge of the calendar has no UTC") from error
 
 
 def format_time(moment: datetime) -> str:

@@ -21,7 +21,7 @@ def load_tenant(path: Path) -> Tenant:
     """Read a tenant file. Raises ConfigError: one line, `file: $.json.path: expected …` (malformed JSON: `file:line:column`)."""
     try:
         content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # a name that no file can have, or no UTF-8
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
         document: object = json.loads(content)

@@ -17,6 +17,7 @@ NOUNS = {"errors", "resource_id", "key_uri", "facts", "model"}
 PURE = NOUNS | {
     "actor", "actor_lookup", "blast_radius", "bulk", "bulk.listing", "catalogue", "cause", "change", "declared", "document",
     "doctor.event_coverage", "doctor.facts", "drift", "event_json", "events", "flapping", "health", "history", "inventory",
+    "kept_payload",
     "lifecycle", "ocsf", "page", "page.columns", "page.negotiate", "posture", "propagation", "recheck", "record", "reminder",
     "repointing", "requirement", "row", "row_size", "sarif", "settings", "stored", "stored_fields", "stored_record",
     "watchlist", "watchlist_change", "wording",

@@ -639,3 +639,24 @@ def test_an_undecodable_event_keeps_its_id() -> None:
     decoded = sole({"ID ": " e1 ", "subject": VAULT})
     assert isinstance(decoded, Undecodable)
     assert decoded.event_id == "e1"
+
+
+def test_what_is_only_shown_is_cut() -> None:
+    """Names that fill the whole event do not outgrow the entity that keeps the notice; the resource is never cut."""
+    long = "\u00e9" * 500_000
+    claims = {OBJECT_ID_CLAIM: long, UPN_CLAIM: long, "appid": long, "ipaddr": long}
+    event = resource_event("Microsoft.KeyVault/vaults/write", VAULT, claims=claims, correlationId=long)
+    (notice,) = decode({**event, "id": long})
+    assert isinstance(notice, ChangeNotice)
+    assert notice.actor is not None
+    kept = (
+        notice.event_id,
+        notice.correlation_id,
+        notice.actor.object_id,
+        notice.actor.name,
+        notice.actor.app_id,
+        notice.actor.ip,
+    )
+    assert [len(each or "") for each in kept] == [1024] * 6
+    (cut,) = decode(resource_event("Microsoft.KeyVault/vaults/write", f"{VAULT}/{long}"))
+    assert isinstance(cut, Undecodable)

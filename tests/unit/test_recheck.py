@@ -49,6 +49,16 @@ def test_unknown_members_are_ignored() -> None:
         json.dumps({**GOOD, "via": "rumour"}),
         json.dumps({**GOOD, "via": ["event"]}),
         json.dumps({**GOOD, "subscriptions": 1}),
+        json.dumps({**GOOD, "subscriptions": "s1"}),
+        json.dumps({**GOOD, "subscriptions": ["s1", 2]}),
+        json.dumps({**GOOD, "subscriptions": ["../x"]}),
+        json.dumps({**GOOD, "subscriptions": ["a/b?c"]}),
+        json.dumps({**GOOD, "noticedAt": "0001-01-01T00:00:00+14:00"}),
+        json.dumps({**GOOD, "noticedAt": "9999-12-31T23:59:59-14:00"}),
+        json.dumps({**GOOD, "host": "h/../x"}),
+        json.dumps({**GOOD, "host": "evil.example@h"}),
+        json.dumps({**GOOD, "host": "h" * 254}),
+        json.dumps({**GOOD, "host": "\x00"}),
     ],
 )  # fmt: skip
 def test_foreign_message(body: str) -> None:

@@ -10,8 +10,8 @@ import binascii
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from keydrift.adapters.arm_inventory import host_of
 from keydrift.adapters.http import JsonReader, reading
 from keydrift.adapters.wire import Node
 from keydrift.doctor.event_coverage import AdvancedFilter, EventSubscription
@@ -96,8 +96,8 @@ def _sample(body: Node) -> Sample:
 
 
 def _item(body: Node) -> Listed:
-    uri = body["properties"]["hsmUri"].text()
-    return Listed(id=body["id"].resource_id(), host=urlsplit(uri).hostname if uri else None)
+    uri = body["properties"]["hsmUri"]
+    return Listed(id=body["id"].resource_id(), host=host_of(uri) if uri.text() else None)
 
 
 def _topic(body: Node) -> EventTopic:
