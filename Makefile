@@ -13,10 +13,11 @@ KEYDRIFT_CORPUS ?= $(if $(CORPUS),$(abspath $(CORPUS)))
 export KEYDRIFT_CORPUS
 # checkov pins many packages, so it has a place of its own
 CHECKOV := .checkov
+SBOM ?= dist/sbom.cdx.json
 # Two workers: the suite is made for two cores
 WORKERS ?= 2
 
-.PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs bench lock clean simulate
+.PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs audit sbom bench lock clean simulate
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -69,6 +70,13 @@ fuzz-inputs: $(VENV)/.fuzz ## every reader of others' input, guided by coverage 
 $(VENV)/.fuzz: $(STAMP) .ci/fuzz.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/fuzz.txt
 	@touch $@
+
+audit: $(STAMP) ## ask PyPI's advisories about every pin; without them it fails
+	@$(PY) .ci/audit.py
+
+sbom: $(STAMP) ## what is deployed, as CycloneDX, in dist/sbom.cdx.json
+	@mkdir -p $(dir $(SBOM))
+	@$(PY) -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON --sv 1.6 $(or $(ARGS),--validate) -o $(SBOM)
 
 bench: $(STAMP) ## figures, beside the floor that physics allows
 	@$(PY) bench/event_to_row.py $(ARGS)

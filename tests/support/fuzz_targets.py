@@ -21,7 +21,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import azure.functions as func
-import function_app
 from azure.core.credentials import AccessToken
 
 from keydrift import bootstrap
@@ -61,6 +60,7 @@ from keydrift.stored import (
 from keydrift_local.scenario_file import load_scenario
 from keydrift_local.tenant_file import load_tenant
 from support import builders
+from support.app_functions import app_functions
 from support.queues_memory import ManualClock
 from support.tenants import HEALTHY, healthy
 from support.world import World
@@ -380,7 +380,7 @@ def _scripts() -> int:
 @cache
 def _routes() -> tuple[Any, ...]:
     """The handlers of every HTTP function that the app has."""
-    return tuple(each.get_user_function() for each in function_app.app.get_functions() if each.is_http_function())
+    return tuple(each.get_user_function() for each in app_functions() if each.is_http_function())
 
 
 def _http(data: bytes) -> None:

@@ -179,6 +179,26 @@ async def test_an_unreadable_event_about_something_else_asks_for_nothing() -> No
     assert len(await world.state.dead_letters()) == 1
 
 
+@pytest.mark.parametrize(
+    ("subscription", "asked"),
+    [
+        (SUBSCRIPTION, 1),
+        (SUBSCRIPTION.replace("1", "2"), 1),
+        ("s", 0),
+        (f"{SUBSCRIPTION}0", 0),
+        (SUBSCRIPTION.replace("-", "%"), 0),
+        ("evil.example", 0),
+        ("x" * 3_000, 0),
+    ],
+)
+async def test_only_a_subscription_is_asked_about(subscription: str, asked: int) -> None:
+    """An event about a consumer that nobody watches asks for the lists of its subscription, where that is one at all."""
+    world = await _world(BACKUP_VAULT)
+    named = BACKUP_VAULT.replace(SUBSCRIPTION, subscription).replace("bv1", "bv9")
+    await world.monitor.receive(json.dumps(resource_event("Microsoft.DataProtection/backupVaults/write", named)))
+    assert len(world.asked) == asked
+
+
 # --- the inventory -------------------------------------------------------------------------------------------------------
 
 
