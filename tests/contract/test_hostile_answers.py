@@ -221,6 +221,43 @@ async def test_no_token_goes_to_a_host_that_a_consumer_chose(
     assert len(sent) > 5
 
 
+FOREIGN = [
+    "hsm1.managedhsm.azure.net.evil.example",
+    "evil.managedhsm.example",
+    "evilmanagedhsm.azure.net",
+    "a.evil.managedhsm.azure.net",
+    "hsm1.managedhsm.azure.cn",
+    "managedhsm.azure.net",
+    ".managedhsm.azure.net",
+    "evil.example/.managedhsm.azure.net",
+    "evil.example#.managedhsm.azure.net",
+    "x@evil.example:443?.managedhsm.azure.net",
+    "hsm1.managedhsm.azure.net:8443",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+async def test_a_managed_hsm_of_another_host_is_unread(azure: LocalAzure, sent: list[URL], host: str) -> None:
+    """The reader of Managed HSMs asks one name under the cloud's own suffix, and nothing that looks like it."""
+    serve(azure, tenant())
+    async with readers() as reader:
+        read = [await reader.managed_hsms.role_definitions(host), await reader.managed_hsms.key(KeyUri(host, "keys", "k1"))]
+    assert [each.code for each in read if isinstance(each, Unread)] == ["ForeignHost"] * 2
+    assert sent == []
+
+
+async def test_a_disk_encryption_set_that_names_an_hsm_and_another_host(
+    azure: LocalAzure, sent: list[URL], tmp_path: Path
+) -> None:
+    """Its vault is a Managed HSM that exists, its key's address is elsewhere: nothing is sent there."""
+    document = healthy(Scenario.CVM_DES, PermissionModel.MANAGED_HSM)
+    text = json.dumps(document).replace("https://hsm1.managedhsm.azure.net/keys/", "https://hsm1.managedhsm.evil.example/keys/")
+    async with rehearsal(tmp_path, json.loads(text), SWEEP) as played, played.state() as state:
+        hosts = {each.target.uri.host for each in (await state.watchlist()).bindings.values()}
+    assert hosts == {"hsm1.managedhsm.evil.example"}
+    assert {each.host for each in sent if each.host and "ingest" not in each.host} <= {ARM_HOST, GRAPH_HOST}
+
+
 @pytest.mark.parametrize("address", [f"https://{HSM_HOST.upper()}/keys/k1", f"https://{HSM_HOST}./keys/k1"])
 async def test_another_spelling_of_the_right_host_is_asked(azure: LocalAzure, sent: list[URL], address: str) -> None:
     """Letter case and the root's dot make no other host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -111,4 +112,4 @@ def _permission(what: ListRead, scope: str, caller: Caller) -> str:
 def assign_role(scope: str, role: str, caller: Caller) -> str:
     """The command that gives the monitor's identity a role."""
     who = caller.object_id or "<object id of the monitor's identity>"
-    return f'az role assignment create --assignee-object-id {who} --role "{role}" --scope {scope}'
+    return f'az role assignment create --assignee-object-id {who} --role "{role}" --scope {shlex.quote(scope)}'
