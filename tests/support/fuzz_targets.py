@@ -38,13 +38,14 @@ from keydrift.adapters.managed_hsm import ManagedHsmReader
 from keydrift.adapters.resource_graph import ResourceGraph
 from keydrift.adapters.watchlist_file import read_watchlist
 from keydrift.adapters.wire import Node
-from keydrift.drift import BindingRecord, Moment, Via, compare
+from keydrift.drift import Moment, Via, compare
 from keydrift.errors import ConfigError, DecodeError
 from keydrift.events import decode
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Effect, Finding, PermissionModel, ProofStep, Scenario, State, StoreObject
 from keydrift.ports import Entity, StateError
 from keydrift.recheck import Recheck
+from keydrift.record import BindingRecord
 from keydrift.resource_id import ResourceId
 from keydrift.state import _store_from
 from keydrift.stored import (
@@ -54,9 +55,8 @@ from keydrift.stored import (
     earlier_from,
     heard_document,
     heard_from,
-    record_document,
-    record_from,
 )  # fmt: skip
+from keydrift.stored_record import record_document, record_from
 from keydrift_local.scenario_file import load_scenario
 from keydrift_local.tenant_file import load_tenant
 from support import builders

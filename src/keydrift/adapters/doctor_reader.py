@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from keydrift.adapters.arm_inventory import host_of
 from keydrift.adapters.http import JsonReader, reading
+from keydrift.adapters.listing import host_of
 from keydrift.adapters.wire import Node
 from keydrift.doctor.event_coverage import AdvancedFilter, EventSubscription
 from keydrift.doctor.facts import Caller, EventTopic, Listed, Sample

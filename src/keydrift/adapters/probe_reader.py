@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keydrift.adapters.arm_inventory import host_of
 from keydrift.adapters.http import JsonReader
+from keydrift.adapters.listing import host_of
 from keydrift.adapters.resource_graph import ResourceGraph, Scope
 from keydrift.adapters.wire import Node
 from keydrift.doctor.facts import SeenVault, Standing

@@ -36,11 +36,13 @@ class Protection:
         machines alone: only those have keys of their own.
         """
         own_key = {each.id.key for each in encrypted if each.scenario is Scenario.RSV_CMK}
-        asked = [(key, f"{body['id'].resource_id()}/backupProtectedItems", key in own_key) for key, body in recovery.items()]
+        asked = [
+            (key, f"{body['id'].resource_id().url_path}/backupProtectedItems", key in own_key) for key, body in recovery.items()
+        ]
         backup = [each for each in encrypted if each.scenario is Scenario.BACKUP_VAULT_CMK]
         found = await asyncio.gather(
             *(self._list(path, "protected items", "" if whole else _MACHINES_ONLY, listing) for _, path, whole in asked),
-            *(self._list(f"{each.id}/backupInstances", "backup instances", "", listing) for each in backup),
+            *(self._list(f"{each.id.url_path}/backupInstances", "backup instances", "", listing) for each in backup),
         )
         return dict(zip([*(key for key, _, _ in asked), *(each.id.key for each in backup)], found, strict=True))
 
