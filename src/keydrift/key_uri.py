@@ -73,7 +73,7 @@ class KeyUri:
     @property
     def versionless(self) -> KeyUri:
         """The same key without a version."""
-        return KeyUri(self.host, self.kind, self.name, None, self.spelled)
+        return KeyUri(self.host, self.kind, self.name, None, self.spelled) if self.version else self
 
     @property
     def is_managed_hsm(self) -> bool:

@@ -78,7 +78,7 @@ class ResourceId:
     @property
     def name(self) -> str:
         """The last segment as spelled; empty for the root."""
-        return self.parts[-1] if self.segments else ""
+        return self.text.rpartition("/")[2]
 
     @property
     def subscription_id(self) -> str | None:
@@ -129,7 +129,8 @@ class ResourceId:
 
     def child(self, *parts: str) -> ResourceId:
         """The id with more segments."""
-        return ResourceId.parse("/".join((self.text.rstrip("/"), *parts)))
+        below = ResourceId.parse("/" + "/".join(parts))
+        return ResourceId(self.text.rstrip("/") + below.text, self.segments + below.segments)
 
     def _after(self, word: str, at: int) -> str | None:
         return self.segments[at + 1] if len(self.segments) > at + 1 and self.segments[at] == word else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from keydrift.access.permission import groups_needed
+from keydrift.access.permission import groups_needed, needs_at
 from keydrift.access.rbac import EVERYONE, reaches
 from keydrift.facts import Absent, DenyAssignment, Facts, PermissionBlock, Read, RoleAssignment, RoleDefinition
 from keydrift.key_uri import KeyUri
@@ -29,7 +30,6 @@ from support.builders import (
     facts_of,
     granting,
     judged,
-    key_at,
     rid,
     role,
     store_facts,
@@ -113,9 +113,11 @@ def test_an_object_without_a_known_store_is_reached_through_the_store_that_was_r
     mine = binding(Scenario.CVM_CMK, target=target)
     assert judged(mine, facts(mine, (assignment(VAULT),))).state is State.HELD
     assert judged(mine, facts(mine, (assignment(f"{VAULT}/keys/k2"),))).state is State.LOST
-    assert not reaches(rid(VAULT), target)
-    assert reaches(rid(MANAGEMENT_GROUP), target)
-    assert reaches(rid(VAULT), key_at())
+    placed, *_ = needs_at(mine, VAULT_HOST, RBAC, rid(VAULT))
+    nowhere = replace(placed, resource=None)
+    assert not reaches(rid(VAULT), nowhere)
+    assert reaches(rid(MANAGEMENT_GROUP), nowhere)
+    assert reaches(rid(VAULT), placed)
 
 
 @pytest.mark.parametrize(

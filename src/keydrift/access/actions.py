@@ -16,6 +16,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, pattern.strip().lower().split("*"))), re.DOTALL)
 
 
+# A tenant has few patterns and asks a dozen actions of each, for every role assignment that it weighs
+@lru_cache(maxsize=65536)
 def matches(pattern: str, action: str) -> bool:
     """Whether the pattern of a role covers the (full) data action."""
     return _compiled(pattern).fullmatch(action.lower()) is not None

@@ -33,7 +33,7 @@ def judge_expiry(
 ) -> Finding | None:
     """The finding that some of these needs, all of them granted, loses its last grant within the horizon."""
     listed = facts.schedule_instances.get(principal.object_id)
-    if not isinstance(listed, tuple):
+    if not isinstance(listed, tuple) or all(each.ends_at is None for each in listed):
         return None
     holders = rbac.holders(facts, principal.object_id, needs)
     ends = {need: end for need in needs if (end := _last_end(holders[need], listed)) is not None}

@@ -171,6 +171,8 @@ def _versions(binding: KeyBinding, read: KeyObject) -> Iterator[Finding]:
 
 
 def _validity(binding: KeyBinding, target: StoreObject, read: KeyObject, horizon: Horizon) -> Iterator[Finding]:
+    if read.expires is None and read.not_before is None:
+        return
     name, now = read.uri.object_name, horizon.now
     evidence: Evidence = {
         "id": str(read.uri),

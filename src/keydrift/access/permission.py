@@ -7,7 +7,7 @@ is in doubt and the finding is `facts-unreadable`. One readable grant satisfies 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from keydrift.access import access_policy, managed_hsm, rbac, remedies
 from keydrift.access.finding import finding, unreadable
@@ -15,7 +15,7 @@ from keydrift.access.grant_expiry import judge_expiry
 from keydrift.access.key_state import Horizon
 from keydrift.access.weighing import Doubt, Need, Weighed
 from keydrift.facts import Facts, KeyStore, KeyVault, ManagedHsm, Principal, StoreFacts
-from keydrift.model import Finding, KeyBinding, PermissionModel, ProofStep
+from keydrift.model import Finding, KeyBinding, PermissionModel, ProofStep, StoreObject
 from keydrift.requirement import Requirement, requirement_for
 from keydrift.resource_id import ResourceId
 
@@ -40,10 +40,7 @@ class _Case:
     principal: Principal
     needs: tuple[Need, ...]
     weighed: Weighed
-
-    @property
-    def required(self) -> tuple[Need, ...]:
-        return tuple(need for need in self.needs if not need.permission.advisory)
+    lacking: tuple[Need, ...]
 
     @property
     def who(self) -> str:
@@ -65,13 +62,17 @@ def needs_at(binding: KeyBinding, host: str, model: PermissionModel, store_id: R
     requirement = requirement_for(binding.scenario, model)
     if requirement is None:
         return ()
-    return tuple(
-        Need(permission=permission, target=replace(target, store_id=store_id))
-        for target in binding.objects
-        if target.uri.host == host
-        for permission in requirement.permissions
-        if permission.on == target.uri.kind
-    )
+    needs: list[Need] = []
+    for target in binding.objects:
+        if target.uri.host == host:
+            placed = StoreObject(uri=target.uri, store_id=store_id)
+            resource = rbac.object_id(placed) if model is PermissionModel.RBAC else None
+            needs += [
+                Need(permission=permission, target=placed, resource=resource)
+                for permission in requirement.permissions
+                if permission.on == target.uri.kind
+            ]
+    return tuple(needs)
 
 
 def groups_needed(binding: KeyBinding, host: str, facts: StoreFacts, principal_id: str) -> bool:
@@ -114,13 +115,14 @@ def judge_permissions(
         principal=principal,
         needs=needs,
         weighed=weighed,
+        lacking=weighed.lacking(needs),
     )
     switched = _switched(case, everything)
     findings = [switched] if switched else [*_denied(case), *_ungranted(case), *_doubtful(case), *_expiring(case, horizon)]
-    lacking = {need.name for need in weighed.lacking(needs)} | {need.name for need in weighed.denied}
+    lacking = {need.name for need in (*case.lacking, *weighed.denied)}
     return PermissionOutcome(
         findings=tuple(findings),
-        missing=tuple(dict.fromkeys(need.name for need in needs if need.name in lacking)),
+        missing=tuple(dict.fromkeys(need.name for need in needs if need.name in lacking)) if lacking else (),
         steps=weighed.steps,
     )
 
@@ -168,13 +170,13 @@ def _denied(case: _Case) -> list[Finding]:
 
 def _switched(case: _Case, everything: Facts) -> Finding | None:
     """The model comes before its denies, which mean nothing once it is switched back."""
-    lacking = [need for need in case.weighed.lacking(case.needs) if not need.permission.advisory]
+    lacking = [need for need in case.lacking if not need.permission.advisory]
     return _lost(case, lacking, everything) if lacking and _other_model(case, everything) is not None else None
 
 
 def _ungranted(case: _Case) -> list[Finding]:
     # A need that is denied is explained by the deny, most specific first
-    lacking = [need for need in case.weighed.lacking(case.needs) if need not in case.weighed.denied]
+    lacking = [need for need in case.lacking if need not in case.weighed.denied]
     required = [need for need in lacking if not need.permission.advisory]
     if required:
         return [_lost(case, required)]
@@ -271,11 +273,11 @@ def _doubtful(case: _Case) -> list[Finding]:
 
 def _expiring(case: _Case, horizon: Horizon) -> list[Finding]:
     """The end of the last sufficient grant: there is none where something required is lacking or denied already."""
-    weighed, required = case.weighed, set(case.required)
-    lost = bool(required & weighed.denied) or bool(required.intersection(weighed.lacking(case.needs)))
-    if model_of(case.store) is not PermissionModel.RBAC or lost:
+    if model_of(case.store) is not PermissionModel.RBAC:
         return []
-    needs = tuple(need for need in case.required if need in weighed.granted)
+    if any(not need.permission.advisory for need in (*case.lacking, *case.weighed.denied)):
+        return []
+    needs = tuple(need for need in case.needs if not need.permission.advisory and need in case.weighed.granted)
     found = judge_expiry(case.binding, case.requirement, case.store.id, case.facts, case.principal, needs, horizon)
     return [found] if found else []
 

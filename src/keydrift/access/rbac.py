@@ -25,10 +25,9 @@ def object_id(target: StoreObject) -> ResourceId | None:
     return target.store_id.child(target.uri.kind, target.uri.object_name) if target.store_id else None
 
 
-def reaches(scope: ResourceId, target: StoreObject) -> bool:
+def reaches(scope: ResourceId, need: Need) -> bool:
     """Whether a scope covers the key or secret: by segments, or from a management group (see the module's invariant)."""
-    resource = object_id(target)
-    return scope.is_management_group or (resource is not None and scope.contains(resource))
+    return (need.resource is not None and scope.contains(need.resource)) or scope.is_management_group
 
 
 def weigh(
@@ -83,7 +82,7 @@ def _not_listed(principal_id: str) -> Unread:
 def _weigh_assignment(
     assignment: RoleAssignment, definitions: Mapping[str, Read[RoleDefinition]], needs: tuple[Need, ...]
 ) -> Weighed:
-    at = [need for need in needs if reaches(assignment.scope, need.target)]
+    at = [need for need in needs if reaches(assignment.scope, need)]
     if not at:
         return Weighed(steps=(_assignment_step(assignment, None, Effect.NOTHING, "stands on another key or secret"),))
     definition = definitions.get(assignment.role_definition_id)
@@ -159,13 +158,16 @@ def _weigh_denies(
     doubts: list[Doubt] = []
     steps: list[ProofStep] = []
     for deny in facts.denies:
+        # Who is named is the cheaper question, and most denies name others
+        named = _names(deny, principal_id, groups)
+        if named is False:
+            steps.append(_deny_step(deny, Effect.HARMLESS, "does not name the principal, or excludes it"))
+            continue
         hit = [n for n in needs if _deny_covers(deny, n)]
         if not hit:
             steps.append(_deny_step(deny, Effect.HARMLESS, "covers none of the needed permissions on this target"))
             continue
-        match _names(deny, principal_id, groups):
-            case False:
-                steps.append(_deny_step(deny, Effect.HARMLESS, "does not name the principal, or excludes it"))
+        match named:
             case True:
                 certain = [n for n in hit if _deny_covers(deny, n, unconditionally=True)]
                 why = _condition(f"condition of deny assignment {deny.id}")
@@ -190,9 +192,9 @@ def _deny_covers(deny: DenyAssignment, need: Need, *, unconditionally: bool = Fa
     if not any(not (unconditionally and (deny.condition or block.condition)) for block in blocks):
         return False
     if deny.applies_to_children:
-        return reaches(deny.scope, need.target)
+        return reaches(deny.scope, need)
     # A deny with doNotApplyToChildScopes holds at its own scope only, so on the vault it does not reach the keys (inference)
-    return deny.scope == object_id(need.target)
+    return deny.scope == need.resource
 
 
 def groups_needed(facts: StoreFacts, principal_id: str, needs: tuple[Need, ...]) -> bool:

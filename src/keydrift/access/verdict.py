@@ -88,7 +88,8 @@ def _verdict(
     found: Iterable[Finding],
     permissions: list[PermissionOutcome],
 ) -> Verdict:
-    findings = _settled(tuple(dict.fromkeys(_hashable(f) for f in found)), tuple(found))
+    shown = tuple(found)
+    findings = _settled(tuple(dict.fromkeys(_hashable(f) for f in shown)), shown) if shown else ()
     state = max((f.level for f in findings), key=lambda level: level.rank, default=State.HELD)
     own = facts.stores.get(binding.target.uri.host)
     store = own.store if own is not None and isinstance(own.store, KeyVault | ManagedHsm) else None
@@ -131,8 +132,10 @@ def unread_in(facts: Facts) -> tuple[Unread, ...]:
     for store in facts.stores.values():
         reads += [store.store, store.deleted, store.denies, store.hsm_definitions, *store.uncounted]
         for group in (store.objects, store.assignments, store.schedule_instances, store.definitions, store.hsm_assignments):
-            reads += group.values()
-    return tuple(dict.fromkeys(read for read in reads if isinstance(read, Unread)))
+            if group:
+                reads += group.values()
+    unread = [read for read in reads if isinstance(read, Unread)]
+    return tuple(dict.fromkeys(unread)) if unread else ()
 
 
 def granting(verdict: Verdict) -> tuple[ProofStep, ...]:

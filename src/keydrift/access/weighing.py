@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from keydrift.facts import Unread
 from keydrift.model import ProofStep, StoreObject
 from keydrift.requirement import Permission
+from keydrift.resource_id import ResourceId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Need:
-    """One permission that has to be effective on one key or secret."""
+    """One permission that has to be effective on one key or secret.
+
+    `resource` is the target's ARM id under Azure RBAC, None where nobody knows its key store. A judgement makes each of its needs
+    once and looks them up over and over, so they are compared by identity.
+    """
 
     permission: Permission
     target: StoreObject
+    resource: ResourceId | None = None
 
     @property
     def name(self) -> str:

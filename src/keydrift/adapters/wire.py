@@ -10,6 +10,9 @@ from keydrift.errors import DecodeError
 from keydrift.key_uri import KeyUri
 from keydrift.resource_id import ResourceId, shown
 
+# What JSON is decoded to comes first: an abstract class is slow to ask
+_OBJECT = (dict, Mapping)
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -22,7 +25,7 @@ class Node:
         """The member of that name; ARM's member names compare exactly. Null has no members, other values are an error."""
         if self.value is None:
             return Node(None, f"{self.path}.{name}")
-        if not isinstance(self.value, Mapping):
+        if not isinstance(self.value, _OBJECT):
             raise DecodeError(self.path, f"expected an object, got {_kind(self.value)}")
         return Node(self.value.get(name), f"{self.path}.{name}")
 
@@ -39,7 +42,7 @@ class Node:
         """The members of an object; none where it is absent."""
         if self.value is None:
             return
-        if not isinstance(self.value, Mapping):
+        if not isinstance(self.value, _OBJECT):
             raise DecodeError(self.path, f"expected an object, got {_kind(self.value)}")
         for name, value in self.value.items():
             yield str(name), Node(value, f"{self.path}.{name}")
@@ -148,10 +151,12 @@ class Node:
 
     def words(self) -> frozenset[str]:
         """A list of words, lower case."""
-        return frozenset(each.required().lower() for each in self)
+        return frozenset(each.lower() for each in self.texts())
 
     def texts(self) -> tuple[str, ...]:
         """A list of strings."""
+        if isinstance(self.value, list) and all(isinstance(each, str) and each for each in self.value):
+            return tuple(self.value)
         return tuple(each.required() for each in self)
 
 

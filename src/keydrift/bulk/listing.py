@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Protocol
 
 from keydrift.facts import DenyAssignment
@@ -86,29 +87,30 @@ class HolderIndex[Row: Assigned]:
     """
 
     def __init__(self, scopes: WatchedScopes, rows: Iterable[Row], watched: Container[str]) -> None:
-        self._rows: defaultdict[tuple[str, str], list[tuple[int, Row]]] = defaultdict(list)
+        self._rows: defaultdict[str, defaultdict[str, list[tuple[int, Row]]]] = defaultdict(lambda: defaultdict(list))
         self._others: set[str] = set()
         definitions: set[str] = set()
         for position, row in enumerate(rows):
             place = scopes.place(row.scope)
             if place is None:
                 continue
-            self._rows[place, row.principal_id].append((position, row))
+            self._rows[place][row.principal_id].append((position, row))
             definitions.add(row.role_definition_id)
             if row.principal_id not in watched:
                 self._others.add(place)
         self.role_definitions = frozenset(definitions)
-        self._holders = frozenset(holder for _, holder in self._rows)
 
     def reaching(self, store: ResourceId, holders: Iterable[str]) -> tuple[Row, ...]:
         """The assignments of these holders that concern a key store, in the order in which they were listed."""
-        places = places_of(store)
-        found = [pair for holder in holders for place in places for pair in self._rows.get((place, holder), ())]
-        return tuple(row for _, row in sorted(found, key=lambda pair: pair[0]))
+        asked = tuple(holders)
+        return _in_order(pair for held in self._at(store) for holder in asked for pair in held.get(holder, ()))
 
     def all_reaching(self, store: ResourceId) -> tuple[Row, ...]:
         """The assignments of any holder that concern a key store, in the order in which they were listed."""
-        return self.reaching(store, self._holders)
+        return _in_order(pair for held in self._at(store) for pairs in held.values() for pair in pairs)
+
+    def _at(self, store: ResourceId) -> list[Mapping[str, list[tuple[int, Row]]]]:
+        return [self._rows[place] for place in places_of(store) if place in self._rows]
 
     def groups_matter(self, store: ResourceId) -> bool:
         """Whether anybody who may be a group holds an assignment that concerns a key store."""
@@ -127,8 +129,11 @@ class DenyIndex:
 
     def concerning(self, store: ResourceId) -> tuple[DenyAssignment, ...]:
         """The deny assignments that concern a key store, in the order in which they were listed."""
-        found = [pair for place in places_of(store) for pair in self._rows.get(place, ())]
-        return tuple(row for _, row in sorted(found, key=lambda pair: pair[0]))
+        return _in_order(pair for place in places_of(store) for pair in self._rows.get(place, ()))
+
+
+def _in_order[Row](found: Iterable[tuple[int, Row]]) -> tuple[Row, ...]:
+    return tuple(row for _, row in sorted(found, key=itemgetter(0)))
 
 
 def oldest_first[K](last_read: Mapping[K, datetime | None], budget: int | None) -> frozenset[K]:
