@@ -17,7 +17,7 @@ SBOM ?= dist/sbom.cdx.json
 # Two workers: the suite is made for two cores
 WORKERS ?= 2
 
-.PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs audit sbom bench lock clean simulate
+.PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs audit sbom bench bench-peers lock clean simulate
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -78,9 +78,11 @@ sbom: $(STAMP) ## what is deployed, as CycloneDX, in dist/sbom.cdx.json
 	@mkdir -p $(dir $(SBOM))
 	@$(PY) -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON --sv 1.6 $(or $(ARGS),--validate) -o $(SBOM)
 
-bench: $(STAMP) ## figures, beside the floor that physics allows
-	@$(PY) bench/event_to_row.py $(ARGS)
-	@$(PY) bench/page.py $(filter --json,$(ARGS))
+bench: $(STAMP) ## figures, beside the floor that physics allows (ARGS="--only 4 8"; --quick)
+	@$(PY) bench/everything.py $(ARGS)
+
+bench-peers: $(STAMP) ## figures beside Cloud Custodian, Prowler and Cedar, which it installs into .peers/
+	@$(PY) bench/everything.py --peers $(ARGS)
 
 lock: $(STAMP) ## pin the dependencies anew, with hashes
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
@@ -90,4 +92,4 @@ lock: $(STAMP) ## pin the dependencies anew, with hashes
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.13 --no-emit-index-url --no-header .ci/fuzz.in -o .ci/fuzz.txt
 
 clean: ## remove what the targets made
-	@rm -rf $(VENV) $(CHECKOV) .keydrift .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(CHECKOV) .peers .keydrift .pytest_cache .mypy_cache .ruff_cache .hypothesis

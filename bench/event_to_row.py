@@ -11,10 +11,12 @@ import multiprocessing
 import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import cold_start
 import evaluator
 from figures import summary
+from results import Line, Section
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
@@ -102,6 +104,24 @@ def reads_of(*measured: Measured) -> Figures:
     """How many reads an event cost at least and at most; not after a quiet spell, where the floor reads at the same time."""
     reads = [event.reads for each in measured for event in each.following.events]
     return {"min": min(reads), "max": max(reads)}
+
+
+def section(report: dict[str, Any]) -> Section:
+    """The report beside its floor."""
+    lines = []
+    for series, what in (("following", "an event after another"), ("after_quiet", "an event after quiet")):
+        found = report[series]
+        for ours, theirs, part in (
+            ("event_to_row", "floor", ""),
+            ("event_without_wait", "floor_without_wait", ", without the wait for the host's poll"),
+        ):
+            for figure, goal in (("p50_ms", "at most 1.3 times"), ("p99_ms", "at most 2 times")):
+                label = f"{what}{part}, {figure[:3]}"
+                floor = found[theirs][figure]
+                lines.append(Line(what=label, ours=found[ours][figure], theirs=floor, beside="the floor", unit="ms", goal=goal))
+    lines.append(Line(what="reads an event", ours=report["reads_per_event"]["max"]))
+    note = f"Every call to ARM, Graph and key stores takes {report['latency_ms']:.0f} ms; p99 of few samples is their maximum."
+    return Section(title="4. From event to row", lines=tuple(lines), notes=(note,))
 
 
 _TITLES = {

@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from figures import summary
 from playwright.sync_api import Browser, sync_playwright
+from results import Line, Section
 from rich.console import Console
 from rich.table import Table
 from sweep_tenant import Size, generated
@@ -147,6 +149,19 @@ _LINES = {
     "script": "  of it, script",
     "filter": "one search over all of them, drawn",
 }
+
+
+def section(report: dict[str, Any]) -> Section:
+    """The report beside an empty page."""
+    paint, floor = report["first_paint"]["p50_ms"], report["floor_first_paint"]["p50_ms"]
+    lines = (
+        Line(what="size as gzip sends it", ours=report["gzip_bytes"] / 1000, unit="KB", goal="under 300 KB"),
+        Line(what="first paint, p50", ours=paint, theirs=floor, beside="an empty page", unit="ms", goal="under 1 s"),
+        Line(what="main thread's work at load, p50", ours=report["main_thread"]["p50_ms"], unit="ms"),
+        Line(what="rendered by Python, p50", ours=report["render"]["p50_ms"], unit="ms"),
+    )
+    note = f"Headless Chromium {report['chromium']}."
+    return Section(title=f"8. The page with {report['bindings']:,} key bindings", lines=lines, notes=(note,))
 
 
 def show(console: Console, report: dict[str, object]) -> None:

@@ -156,6 +156,15 @@ async def test_hsm_roles_and_keys(rest: Rest) -> None:
     assert [each["kid"].rpartition("/")[0] for each in versions] == [key["key"]["kid"]]
 
 
+async def test_a_resource_provider_tells_the_types_that_are_there(rest: Rest) -> None:
+    """A client that looks up API versions finds each of the tenant's types under its provider, and no other provider's."""
+    url = f"https://management.azure.com{SUB}/providers/Microsoft.KeyVault?api-version=2021-04-01"
+    status, provider = await rest.get(url, "https://management.azure.com")
+    assert status == 200, provider
+    assert [each["resourceType"] for each in provider["resourceTypes"]] == ["managedhsms", "vaults"]
+    assert all(each["apiVersions"] for each in provider["resourceTypes"])
+
+
 async def test_key_stores_challenge_and_check_the_audience(rest: Rest, azure: LocalAzure) -> None:
     """Without a token both data planes name their authority; a vault then refuses, an unknown HSM cannot be reached."""
     status, header = await rest.challenge("https://hsm1.managedhsm.azure.net/keys/k1?api-version=7.5")

@@ -32,4 +32,4 @@ def test_a_share_beyond_the_full_size_is_refused() -> None:
     command = [sys.executable, "bench/sweep.py", "--scale", "20"]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "expected a share from 0.001 to 1" in done.stderr
+    assert "expected a share from 0.001 to 5" in done.stderr

@@ -107,6 +107,9 @@ def judge_permissions(
         return PermissionOutcome()
     needs = needs_at(binding, host, model, facts.store.id)
     weighed = _weigh(model, facts, principal, everything, needs)
+    lacking = weighed.lacking(needs)
+    if model is not PermissionModel.RBAC and not (lacking or weighed.doubts or weighed.denied):
+        return PermissionOutcome(steps=weighed.steps)  # the usual case: all is granted, and such a grant has no end
     case = _Case(
         binding=binding,
         store=facts.store,
@@ -115,14 +118,14 @@ def judge_permissions(
         principal=principal,
         needs=needs,
         weighed=weighed,
-        lacking=weighed.lacking(needs),
+        lacking=lacking,
     )
     switched = _switched(case, everything)
     findings = [switched] if switched else [*_denied(case), *_ungranted(case), *_doubtful(case), *_expiring(case, horizon)]
-    lacking = {need.name for need in (*case.lacking, *weighed.denied)}
+    missing = {need.name for need in (*lacking, *weighed.denied)}
     return PermissionOutcome(
         findings=tuple(findings),
-        missing=tuple(dict.fromkeys(need.name for need in needs if need.name in lacking)) if lacking else (),
+        missing=tuple(dict.fromkeys(need.name for need in needs if need.name in missing)) if missing else (),
         steps=weighed.steps,
     )
 

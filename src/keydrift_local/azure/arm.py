@@ -53,11 +53,21 @@ def _subscriptions(call: Call, tenant: Tenant, page_size: int, asked: ResourceId
         return Answer(body=_subscription(tenant, spelled))
     if is_resource_group(asked):
         return _resource_group(tenant, asked)
+    if call.segments[2] == "providers" and len(call.segments) == 4:
+        return Answer(body=_provider(call, tenant))
     if call.segments[2:4] == ("providers", "microsoft.keyvault") and len(call.segments) in (5, 8):
         deleted = _deleted(call, tenant, page_size)
         if deleted is not None:
             return deleted
     return _resources(call, tenant, page_size, asked)
+
+
+def _provider(call: Call, tenant: Tenant) -> JsonObject:
+    """A resource provider, as clients ask for it that look up API versions; its types are those that the tenant has."""
+    kinds = {each.id.resource_type for each in tenant.every(Section.RESOURCES)}
+    mine = sorted(each.partition("/")[2] for each in kinds if each.partition("/")[0] == call.segments[3])
+    types: list[object] = [{"resourceType": each, "apiVersions": ["2023-07-01"], "locations": []} for each in mine]
+    return {"id": call.path, "namespace": call.parts[3], "registrationState": "Registered", "resourceTypes": types}
 
 
 def _resources(call: Call, tenant: Tenant, page_size: int, asked: ResourceId) -> Answer:
