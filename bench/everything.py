@@ -32,11 +32,14 @@ class Asked:
     quick: bool = False
 
 
-def sections(asked: Asked) -> Iterator[Section]:
-    """Every section that was asked for, as soon as it is measured."""
+def sections(asked: Asked, say: Callable[[str], None]) -> Iterator[Section]:
+    """Every section that was asked for, as soon as it is measured. One that fails is told, and the others run."""
     for number in asked.numbers:
-        # Imports belong to a benchmark: page.py needs a browser, sweep.py none
-        yield from _apart(_BENCHMARKS[number], asked)
+        try:
+            # Imports belong to a benchmark: page.py needs a browser, sweep.py none
+            yield from _apart(_BENCHMARKS[number], asked)
+        except RuntimeError as error:
+            say(f"benchmark {number} failed: {error}")
 
 
 def _apart(work: Callable[[Asked], list[Section]], asked: Asked) -> list[Section]:
@@ -122,9 +125,15 @@ def main() -> None:
     installed = frozenset(each for each in Peer if install(each, said.print)) if asked.peers else frozenset[Peer]()
     numbers = tuple(asked.only or (_BESIDE_PEERS if asked.peers else NUMBERS))
     versions = {name: version for each in installed for name, version in each.versions.items()}
-    for section in sections(Asked(numbers=numbers, peers=installed, sweeps=tuple(asked.sweeps), quick=asked.quick)):
+    failures: list[str] = []
+    wanted = Asked(numbers=numbers, peers=installed, sweeps=tuple(asked.sweeps), quick=asked.quick)
+    for section in sections(wanted, failures.append):
         section.show(console)
         keep(section, peers=versions if section.is_beside_peers else {}, path=asked.results)
+    for each in failures:
+        said.print(each)
+    if failures:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
