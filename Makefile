@@ -17,7 +17,7 @@ SBOM ?= dist/sbom.cdx.json
 # Two workers: the suite is made for two cores
 WORKERS ?= 2
 
-.PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs audit sbom bench bench-peers lock clean simulate
+.PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs audit sbom bench bench-peers lock clean simulate kill
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -77,6 +77,9 @@ audit: $(STAMP) ## ask PyPI's advisories about every pin; without them it fails
 sbom: $(STAMP) ## what is deployed, as CycloneDX, in dist/sbom.cdx.json
 	@mkdir -p $(dir $(SBOM))
 	@$(PY) -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON --sv 1.6 $(or $(ARGS),--validate) -o $(SBOM)
+
+kill: $(STAMP) ## the function app, killed under load again and again (KILLS=200)
+	@PYTHONPATH=src:tests $(PY) tests/kill/run.py --kills $(or $(KILLS),200) $(ARGS)
 
 bench: $(STAMP) ## figures, beside the floor that physics allows (ARGS="--only 4 8"; --quick)
 	@$(PY) bench/everything.py $(ARGS)

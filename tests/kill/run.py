@@ -1,0 +1,182 @@
+"""Kill the function app again and again while its tenant changes, then ask what reached Log Analytics (`make kill KILLS=…`)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from keydrift.adapters.sqlite_entities import SqliteEntities
+from keydrift.adapters.sqlite_queue import SqliteQueue
+from keydrift.bootstrap import SystemClock
+from keydrift.model import State as Verdict
+from keydrift.ports import EntityStore
+from keydrift.settings import DEFAULT_EVENTS_QUEUE
+from keydrift.state import State
+from keydrift_local.local_azure import LocalAzure
+from keydrift_local.tenant_file import parse_tenant
+from kill.load import Load, Storage, loading
+from simulation import invariants
+from simulation.invariants import Judge, Row
+from simulation.wire import Snapshot, Wire, WorldClock
+from simulation.world import World
+
+# The longest that a change may need to be told once nothing is killed any more: a lease, a failed message's wait, a few reads
+CALM_S = 60.0
+_CALM_EVERY = 20
+_LOOK_EVERY_S = 0.25
+# Between the process's clock and this one's, and between a change and the note of it
+_SLACK = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How often to kill, how many processes run beside each other, and the seed of everything."""
+
+    kills: int
+    hosts: int
+    seed: int
+
+
+class Aftermath(World):
+    """What is left to look at: the tenant as it was, moment by moment, and the rows that arrived."""
+
+    def __init__(self, snapshots: list[Snapshot], rows: Sequence[Row]) -> None:
+        self.azure = LocalAzure(parse_tenant({"tenantId": "any"}, "kill"))
+        self.azure.tenant = snapshots[-1].tenant
+        self.clock = WorldClock(datetime.now(UTC))
+        self.wire = Wire(self.azure, self.clock, Random(0))
+        self.wire.snapshots = snapshots
+        self.wire.rows = [(self.clock.now(), invariants.ALERTS, dict(each)) for each in rows]
+        self.full_sweeps = []
+
+
+class Witness(Judge):
+    """Knows what was true when, to the second: nothing lags here."""
+
+    async def of(self, binding: str, code: str, row: Row) -> list[tuple[Verdict, frozenset[str]] | None]:
+        """What was true of a key binding from the read to the alert; of its consumers, since the inventory before."""
+        if code in invariants._OF_CONSUMERS:
+            return await super().of(binding, code, row)
+        read, told = (datetime.fromisoformat(row[name]) for name in ("ReadAt", "DetectedAt"))
+        return [(await self.at(number)).verdicts.get(binding) for number in self.between(read - _SLACK, told)]
+
+
+async def survive(plan: Plan, storage: Storage, entities: EntityStore, folder: Path) -> tuple[list[str], Counter[str]]:
+    """Play a plan to its end; what is wrong, and what was done."""
+    wrong: list[str] = []
+    async with loading(storage, folder, plan.seed) as load:
+        await load.start(plan.hosts)
+        await load.sweep()
+        await _watched(entities)
+        for number in range(1, plan.kills + 1):
+            await _round(load, plan)
+            if number % _CALM_EVERY == 0 or number == plan.kills:
+                wrong += await _calm(load, plan)
+        await load.end()
+        rows = load.rows
+        judge = Witness(Aftermath(load.snapshots, rows))
+        wrong += await _judged(rows, judge)
+        wrong += [f"an alert was never delivered: {each.row_key}" for each in await State(entities).undelivered()]
+        load.counts["rows"] = len(rows)
+        load.counts["alerts"] = len({row["AlertId"] for row in rows})
+        return wrong, load.counts
+
+
+async def _watched(entities: EntityStore) -> None:
+    """Wait until the first sweep has found what there is to watch."""
+    ends = time.monotonic() + CALM_S
+    while await State(entities).mark("sweep") is None:
+        assert time.monotonic() < ends, "the first sweep never ended"
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _round(load: Load, plan: Plan) -> None:
+    """Change something while everything runs, kill one process at some moment of that, and start another."""
+    await load.start(plan.hosts)
+    if load.chance.random() < 0.2:
+        load.disturb()
+    if load.chance.random() < 0.15:
+        await load.sweep()
+    for _ in range(load.chance.randrange(1, 5)):
+        load.change()
+        await asyncio.sleep(load.chance.choice((0.0, 0.02, 0.1, 0.3)))
+    await asyncio.sleep(load.chance.random() * 0.6)
+    await load.kill()
+
+
+async def _calm(load: Load, plan: Plan) -> list[str]:
+    """Nothing is killed for a while: what was told last has to become what is true, by events alone."""
+    await load.start(plan.hosts)
+    load.azure.fault(None)
+    ends = time.monotonic() + CALM_S
+    await asyncio.wait_for(load.delivered(), CALM_S)
+    judge = Witness(Aftermath(load.snapshots, []))
+    while wrong := await _unsettled(load.rows, judge):
+        if time.monotonic() > ends:
+            return [f"after {load.counts['kill']} kills, {each}" for each in wrong]
+        await asyncio.sleep(_LOOK_EVERY_S)
+    load.counts["calm"] += 1
+    return []
+
+
+async def _unsettled(rows: Sequence[Row], judge: Judge) -> list[str]:
+    told, _ = invariants._told(rows)
+    return [problem async for problem in invariants._settled(told, judge._world, judge)]
+
+
+async def _judged(rows: Sequence[Row], judge: Judge) -> list[str]:
+    """What is wrong with the rows that arrived: the same that is asked of simulated worlds (simulation.invariants)."""
+    told, wrong = invariants._told(rows)
+    for each in told:
+        wrong += list(invariants._order(each))
+        wrong += [problem async for problem in invariants._truth(each, judge)]
+    return wrong
+
+
+@asynccontextmanager
+async def on_sqlite(folder: Path) -> AsyncIterator[tuple[Storage, EntityStore]]:
+    """State in one file."""
+    path = folder / "state.db"
+    entities, queue = SqliteEntities(path), SqliteQueue(path, DEFAULT_EVENTS_QUEUE, SystemClock())
+    try:
+        yield Storage(settings={"KEYDRIFT_STATE": f"sqlite:{path}"}, events=queue), entities
+    finally:
+        await entities.close()
+        await queue.close()
+
+
+async def _run(plan: Plan) -> tuple[list[str], Counter[str]]:
+    with tempfile.TemporaryDirectory(prefix="keydrift-kill-") as name:
+        async with on_sqlite(Path(name)) as (storage, entities):
+            return await survive(plan, storage, entities, Path(name))
+
+
+def main() -> int:
+    """Parse the arguments, play, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--hosts", type=int, default=2, help="processes on one state")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    began = time.monotonic()
+    wrong, counts = asyncio.run(_run(Plan(kills=arguments.kills, hosts=arguments.hosts, seed=arguments.seed)))
+    for name, count in sorted(counts.items()):
+        print(f"{count:7,}  {name}")
+    print(f"{arguments.kills} kills in {time.monotonic() - began:.0f} s; {len(wrong)} violations", *wrong, sep="\n  ")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
