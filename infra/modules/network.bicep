@@ -57,6 +57,9 @@ resource resolution 'Microsoft.Resources/deployments@2025-04-01' = {
   name: 'keydrift-private-dns'
   properties: {
     mode: 'Incremental'
+    expressionEvaluationOptions: {
+      scope: 'Inner'
+    }
     template: loadJsonContent('../private-dns.json')
     parameters: {
       zones: {

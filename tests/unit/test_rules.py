@@ -99,6 +99,22 @@ def test_tactics_fit_techniques(name: str) -> None:
     assert all(_TACTICS[tactic] & set(rule["relevantTechniques"]) for tactic in rule["tactics"])
 
 
+def test_near_real_time_rules_are_their_yaml() -> None:
+    """The ARM template takes all that such a rule is from its YAML: each member it names is there, in each rule."""
+    template = (rules.ROOT / "infra" / "sentinel-nrt.json").read_text(encoding="utf-8")
+    named = set(re.findall(r"parameters\('rules'\)\[copyIndex\(\)\]\.(\w+)", template))
+    passed = re.findall(
+        r"union\(loadYamlContent\('../sentinel/([\w-]+)\.yaml'\), \{\s+query: loadTextContent\('../kql/rules/([\w-]+)\.kql'\)",
+        rules.module("sentinel-nrt"),
+    )
+    assert [yaml for yaml, _ in passed] == [query for _, query in passed] == ["lost", "at-risk", "key-changed"]
+    for name, _ in passed:
+        rule = rules.sentinel(name)
+        assert named <= rule.keys()
+        # What neither the template nor Sentinel's repositories take along
+        assert rule.keys() - named <= {"kind", "version", "status", "requiredDataConnectors"}
+
+
 def test_a_loss_is_told_near_real_time() -> None:
     """Keys that are lost, will be or are others now are told by arrival of their row; only these rules need no schedule."""
     kinds = {name: rules.sentinel(name)["kind"] for name in rules.NAMES}
