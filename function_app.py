@@ -1,8 +1,4 @@
-"""The triggers, and nothing else: decode nothing, decide nothing. A function is called as its Python function is.
-
-Only the app's root is on the worker's path, so `src` is put there first (docs/adr/0001). Importing does no I/O and reads no
-settings.
-"""
+"""The triggers, and nothing else. Only the app's root is on the worker's path, so `src` is put there first (docs/adr/0001)."""
 
 from __future__ import annotations
 
@@ -58,6 +54,12 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the trigge
 async def deliver(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the trigger's parameter
     """Send alerts that were not accepted."""
     await bootstrap.monitor().deliver()
+
+
+@app.timer_trigger(arg_name="timer", schedule="%KEYDRIFT_PULSE_SCHEDULE%")
+async def pulse(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the trigger's parameter
+    """Tell how the monitor itself is, so that silence is never taken for health."""
+    await bootstrap.pulse().beat()
 
 
 @app.timer_trigger(arg_name="timer", schedule="45 */10 * * * *")

@@ -22,7 +22,7 @@ from floor import TABLE, Floor, FloorSample
 
 from keydrift import bootstrap
 from keydrift.monitor import Monitor
-from keydrift.settings import DELIVER_SCHEDULE, SWEEP_SCHEDULE, Settings
+from keydrift.settings import DELIVER_SCHEDULE, PULSE_SCHEDULE, SWEEP_SCHEDULE, Settings
 from keydrift.tables import ALERTS
 from keydrift_local.azure.entra import IDENTITY_PATH
 from keydrift_local.demo import STORY
@@ -108,7 +108,7 @@ async def _measure(plan: Plan) -> Measured:
     tenant.apply({"delete": _GROUP_ASSIGNMENT})
     tenant.apply({"put": _ASSIGNMENT})
     # One assignment goes and comes back all the time: here each turn is an event of its own, not flapping
-    settings = {SWEEP_SCHEDULE: _NEVER, DELIVER_SCHEDULE: _NEVER, "KEYDRIFT_FLAP_COUNT": "0"}
+    settings = {SWEEP_SCHEDULE: _NEVER, DELIVER_SCHEDULE: _NEVER, PULSE_SCHEDULE: _NEVER, "KEYDRIFT_FLAP_COUNT": "0"}
     with tempfile.TemporaryDirectory(prefix="keydrift-bench-") as name:
         folder = Path(name)
         async with (

@@ -334,6 +334,7 @@ var settings = {
   KEYDRIFT_INVENTORY: inventory
   KEYDRIFT_SWEEP_SCHEDULE: empty(sweepSchedule) ? '0 */15 * * * *' : sweepSchedule
   KEYDRIFT_DELIVER_SCHEDULE: '30 */2 * * * *'
+  KEYDRIFT_PULSE_SCHEDULE: '15 */5 * * * *'
   KEYDRIFT_DCR_ENDPOINT: ingestion.outputs.endpoint
   KEYDRIFT_DCR_RULE_ID: ingestion.outputs.ruleId
 }

@@ -71,7 +71,8 @@ resource failure 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     criteria: {
       allOf: [
         {
-          query: 'KeyDriftHealth_CL | where Status == "failed" | summarize Failures = count() by Check'
+          // The newest row of a check and source counts: what was repaired within the window fires no more
+          query: 'KeyDriftHealth_CL | summarize arg_max(TimeGenerated, Status) by Check, Source | where Status == "failed" | summarize Failures = count() by Check'
           timeAggregation: 'Total'
           metricMeasureColumn: 'Failures'
           dimensions: [

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from keydrift.monitor import Monitor
     from keydrift.outbox import OutboxName
     from keydrift.page.answer import Answer
+    from keydrift.pulse import Pulse
+    from keydrift.state import State
 
 
 class SystemClock:
@@ -42,6 +44,7 @@ class Application:
 
     monitor: Monitor
     dead_letters: DeadLetters
+    pulse: Pulse
     reading: Reading
     opened: tuple[Closeable, ...]
 
@@ -112,7 +115,37 @@ def compose(settings: Settings, environment: Mapping[str, str], clock: Clock) ->
         posture_interval=settings.posture_interval,
     )
     dead_letters = DeadLetters(state=state, container=container, receive=monitor.receive, clock=clock)
-    return Application(monitor=monitor, dead_letters=dead_letters, reading=reads, opened=(entities, queue, container))
+    return Application(
+        monitor=monitor,
+        dead_letters=dead_letters,
+        pulse=_pulse(settings, environment, clock, reads, state),
+        reading=reads,
+        opened=(entities, queue, container),
+    )
+
+
+def _pulse(settings: Settings, environment: Mapping[str, str], clock: Clock, reads: Reading, state: State) -> Pulse:
+    """What the monitor tells of itself."""
+    from keydrift.adapters.doctor_reader import DoctorReader
+    from keydrift.adapters.event_topic import CanaryTopic
+    from keydrift.adapters.http import JsonReader
+    from keydrift.doctor.event_health import EventHealth
+    from keydrift.pulse import Pulse
+    from keydrift.settings import DEFAULT_SWEEP_SCHEDULE, SWEEP_SCHEDULE
+    from keydrift.tables import HEALTH
+
+    who, transport, manager = reads.credential, reads.transport, f"https://{reads.cloud.resource_manager}"
+    topics = DoctorReader(JsonReader(manager, manager, who, transport, "Reader at the scope"), who, {})
+    canaries = settings.canary_topic_endpoint
+    return Pulse(
+        state=state,
+        sink=row_sink(settings, reads, HEALTH),
+        clock=clock,
+        events=EventHealth(reads=topics, consumers=reads.consumers, subscriptions=settings.subscriptions, clock=clock),
+        canaries=CanaryTopic(endpoint=canaries, credential=who, transport=transport) if canaries else None,
+        sweep_schedule=environment.get(SWEEP_SCHEDULE) or DEFAULT_SWEEP_SCHEDULE,
+        tenant_id=settings.tenant_id,
+    )
 
 
 def alert_sinks(settings: Settings, reads: Reading) -> Mapping[OutboxName, RowSink]:
@@ -213,6 +246,11 @@ def monitor() -> Monitor:
 def dead_letters() -> DeadLetters:
     """What takes back the events that were given up, of the same process. Raises ConfigError."""
     return _application().dead_letters
+
+
+def pulse() -> Pulse:
+    """What tells of the monitor itself, of the same process. Raises ConfigError."""
+    return _application().pulse
 
 
 def _application() -> Application:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from logging import getLogger
 
 from keydrift.outbox import Outbox, OutboxName, PendingAlert
@@ -18,6 +18,9 @@ log = getLogger(__name__)
 
 # What was refused for what it holds is tried again now and then: a repaired rule, or a newer release of it, may take it
 REJECTED_TRIED_EVERY = timedelta(days=1)
+# How long a sink is left alone after so many failures in a row: a recheck does not wait for one that hangs, and with the timer's
+# two minutes tries stay within ten minutes of each other (formats)
+PAUSES = (timedelta(), timedelta(), timedelta(), timedelta(seconds=230), timedelta(seconds=470))
 
 
 class Deliverer:
@@ -26,21 +29,28 @@ class Deliverer:
     def __init__(self, *, memory: State, sinks: Mapping[OutboxName, RowSink], clock: Clock) -> None:
         assert {each.name for each in memory.outboxes} <= set(sinks), "an outbox without a sink would only grow"
         self._memory, self._sinks, self._clock = memory, sinks, clock
+        # In memory: another process finds out by itself, and a new one tries at once
+        self._failures: dict[OutboxName, tuple[int, datetime]] = {}
 
     async def deliver_for(self, binding_ids: Iterable[str]) -> None:
         """Deliver what these bindings have pending."""
         ids = tuple(dict.fromkeys(binding_ids))
 
         async def some(outbox: Outbox) -> None:
+            if self._is_left_alone(outbox.name):
+                return
             await self._deliver(outbox, [alert for each in ids for alert in await outbox.pending_of(each)])
 
         if ids:
             await _all_of(some(each) for each in self._memory.outboxes)
 
     async def deliver_all(self) -> None:
-        """Deliver everything that is pending, for as long as it takes; once a day what was refused for good is tried again."""
+        """Deliver everything that is pending, for as long as it takes, except to a sink that keeps failing and is left alone just
+        now; once a day what was refused for good is tried again."""
 
         async def everything(outbox: Outbox) -> None:
+            if self._is_left_alone(outbox.name):
+                return
             await self._deliver(outbox, await outbox.pending())
             await outbox.forget_stale_marks(self._clock.now())
             if await self._memory.claim(f"rejected {outbox.name}", self._clock.now(), REJECTED_TRIED_EVERY):
@@ -78,8 +88,18 @@ class Deliverer:
         try:
             await self._sinks[outbox.name].send(rows)
         except DeliveryError as error:
-            return error
-        return None
+            if not error.for_good:
+                self._failures[outbox.name] = self._failures.get(outbox.name, (0,))[0] + 1, self._clock.now()
+                return error
+            refusal: DeliveryError | None = error
+        else:
+            refusal = None
+        self._failures.pop(outbox.name, None)
+        return refusal
+
+    def _is_left_alone(self, sink: OutboxName) -> bool:
+        failures, at = self._failures.get(sink, (0, None))
+        return at is not None and self._clock.now() - at < PAUSES[min(failures, len(PAUSES) - 1)]
 
 
 async def _all_of(works: Iterable[Coroutine[object, object, None]]) -> None:

@@ -6,6 +6,7 @@ Which events are ours (azure-facts 3.1 to 3.4; names compare case-insensitively,
 |---|---|---|
 | `Microsoft.KeyVault.VaultAccessPolicyChanged` | the event type | the vault |
 | `Microsoft.KeyVault.{Key,Secret}{NewVersionCreated,NearExpiry,Expired}` | the event type | the key or secret, else the vault |
+| `Keydrift.Canary` | none: the monitor's own, which only has to arrive | its id |
 | `Microsoft.Resources.Resource{Write,Delete,Action}Success` | `data.operationName`, one of those below | `data.resourceUri` |
 
 | operations | those that count |
@@ -38,6 +39,8 @@ from keydrift.resource_id import ResourceId
 
 # Event Grid delivers at most 5,000 events in one batch (azure-facts 3.7); more is noise that would become as many rows.
 MOST_EVENTS = 5_000
+
+CANARY_TYPE = "Keydrift.Canary"
 
 _VAULT = "microsoft.keyvault/vaults"
 _POLICY_CHANGED = "Microsoft.KeyVault.VaultAccessPolicyChanged"
@@ -121,7 +124,14 @@ class Undecodable:
     hint: ResourceId | None
 
 
-type Decoded = ChangeNotice | NotOurs | Undecodable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """An event that calls itself the monitor's own; whether it is, its id shows."""
+
+    event_id: str
+
+
+type Decoded = ChangeNotice | Canary | NotOurs | Undecodable
 
 
 def decode(payload: str | bytes | object) -> tuple[Decoded, ...]:
@@ -143,7 +153,7 @@ def decode(payload: str | bytes | object) -> tuple[Decoded, ...]:
     return tuple(_attempt(event) for event in document)
 
 
-def decode_one(event: object) -> ChangeNotice | NotOurs:
+def decode_one(event: object) -> ChangeNotice | Canary | NotOurs:
     """Decode one parsed event of either schema. Raises DecodeError with the JSON path of what is missing or wrong.
 
     A missing id or an unreadable time loses no notice: the id is then the SHA-256 of the event, the time None.
@@ -158,6 +168,8 @@ def decode_one(event: object) -> ChangeNotice | NotOurs:
         if not _is_watched(operation):
             return envelope.not_ours("no operation that concerns keys or backups")
         concerned = _changed_resource(envelope)
+    elif key == CANARY_TYPE.lower() and envelope.event_id is not None:
+        return Canary(event_id=envelope.event_id)
     else:
         return envelope.not_ours(next(reason for start, reason in _REASONS if key.startswith(start)))
     data = envelope.data or {}

@@ -20,13 +20,14 @@ from keydrift.delivery import Deliverer
 from keydrift.discovery import Discovery
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
-from keydrift.events import NotOurs, Undecodable, decode
+from keydrift.events import Canary, NotOurs, Undecodable, decode
 from keydrift.history import standing_since
 from keydrift.kept_payload import kept as kept_of
 from keydrift.model import ChangeNotice
 from keydrift.ports import Clock, RecheckQueue, StateConflictError
 from keydrift.posture import posture_document
-from keydrift.recheck import Recheck
+from keydrift.pulse import CANARY, CANARY_BACK, EVENT
+from keydrift.recheck import Recheck, canary_body, canary_in
 from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
 from keydrift.row import stamp
@@ -44,6 +45,8 @@ INVENTORY_GRACE = timedelta(seconds=30)
 UNDECODABLE_INTERVAL = timedelta(minutes=15)
 # A timer that is a moment early is the one that was meant
 _EARLY = timedelta(minutes=1)
+# When an event was last received is written no more often than this
+EVENT_NOTED_EVERY = timedelta(minutes=1)
 _TRIES = 3
 _PARALLEL_PUTS = 32
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -70,6 +73,7 @@ class Monitor:
         self._deliverer = deliverer
         self._discovery, self._sweeper, self._clock = discovery, sweeper, clock
         self._subscriptions, self._posture_interval = tuple(subscriptions), posture_interval
+        self._event_noted_at: datetime | None = None
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def receive(self, payload: str) -> None:
@@ -78,10 +82,25 @@ class Monitor:
             match decoded:
                 case ChangeNotice() as notice:
                     await self._notice(notice)
+                case Canary(event_id=canary):
+                    await self._pass_on(canary)
                 case NotOurs(event_id=event_id, event_type=event_type, reason=reason):
                     log.debug("not ours", extra={"event_id": event_id, "event_type": event_type, "reason": reason})
                 case Undecodable() as undecodable:
                     await self._undecodable(undecodable, payload)
+        await self._note_event()
+
+    async def _note_event(self) -> None:
+        now, last = self._clock.now(), self._event_noted_at
+        if last is None or now - last >= EVENT_NOTED_EVERY:
+            self._event_noted_at = now
+            await self._state.set_mark(EVENT, now, {})
+
+    async def _pass_on(self, canary: str) -> None:
+        """Send the canary event that is out through the queue; another's, whoever sent it, concerns nobody."""
+        out = await self._state.mark_body(CANARY)
+        if out is not None and out["canary"] == canary:
+            await self._queue.put(canary_body(canary))
 
     async def _notice(self, notice: ChangeNotice) -> None:
         now = self._clock.now()
@@ -144,6 +163,9 @@ class Monitor:
 
     async def recheck(self, message: str) -> None:
         """Answer a recheck message. Raises StateConflictError after three lost races: the queue tries again."""
+        if (canary := canary_in(message)) is not None:
+            await self._state.set_mark(CANARY_BACK, self._clock.now(), {"canary": canary})
+            return
         try:
             recheck = Recheck.parse(message)
         except DecodeError as error:

@@ -1,4 +1,4 @@
-"""The message between receiving and deciding: "look at this key store again"."""
+"""The message between receiving and deciding: "look at this key store again". A canary passes the same queue."""
 
 from __future__ import annotations
 
@@ -57,3 +57,18 @@ class Recheck:
         ):
             raise DecodeError("$.subscriptions", "expected a list of subscription ids")
         return cls(host=host, noticed_at=noticed, via=via, consumers=consumers, subscriptions=tuple(subscriptions), sweep=sweep)
+
+
+def canary_body(canary: str) -> str:
+    """The queue message of a canary event."""
+    return json.dumps({"v": 1, "canary": canary})
+
+
+def canary_in(body: str) -> str | None:
+    """The id of the canary event whose message this is; None for any other message."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    canary = document.get("canary") if isinstance(document, dict) else None
+    return canary if isinstance(canary, str) else None

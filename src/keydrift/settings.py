@@ -18,6 +18,7 @@ DEFAULT_EVENTS_QUEUE = "keydrift-events"
 # Bound by the Functions host itself, in `function_app.py`: six-field NCRONTAB, seconds first
 SWEEP_SCHEDULE, DEFAULT_SWEEP_SCHEDULE = "KEYDRIFT_SWEEP_SCHEDULE", "0 */15 * * * *"
 DELIVER_SCHEDULE, DEFAULT_DELIVER_SCHEDULE = "KEYDRIFT_DELIVER_SCHEDULE", "30 */2 * * * *"
+PULSE_SCHEDULE, DEFAULT_PULSE_SCHEDULE = "KEYDRIFT_PULSE_SCHEDULE", "15 */5 * * * *"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Settings:
     dcr_rule_id: str | None = None
     alert_stream: str = "Custom-KeyDriftAlerts_CL"
     alert_topic_endpoint: str | None = None
+    canary_topic_endpoint: str | None = None
     key_expiry_horizon: timedelta = timedelta(days=30)
     grant_expiry_horizon: timedelta = timedelta(days=14)
     watchlist: str | None = None
@@ -61,7 +63,7 @@ class Settings:
         """The names of all settings, those included that only the function host reads (the timers' schedules)."""
         read = _Reader({})
         cls._read(read)
-        return frozenset(read.names) | {SWEEP_SCHEDULE, DELIVER_SCHEDULE}
+        return frozenset(read.names) | {SWEEP_SCHEDULE, DELIVER_SCHEDULE, PULSE_SCHEDULE}
 
     @classmethod
     def _read(cls, read: _Reader) -> Settings:
@@ -87,6 +89,7 @@ class Settings:
             dcr_rule_id=read.maybe("KEYDRIFT_DCR_RULE_ID"),
             alert_stream=read.text("KEYDRIFT_ALERT_STREAM", default.alert_stream),
             alert_topic_endpoint=read.maybe("KEYDRIFT_ALERT_TOPIC_ENDPOINT", _https),
+            canary_topic_endpoint=read.maybe("KEYDRIFT_CANARY_TOPIC_ENDPOINT", _https),
             key_expiry_horizon=read.days("KEYDRIFT_KEY_EXPIRY_HORIZON_DAYS", default.key_expiry_horizon),
             grant_expiry_horizon=read.days("KEYDRIFT_GRANT_EXPIRY_HORIZON_DAYS", default.grant_expiry_horizon),
             watchlist=read.maybe("KEYDRIFT_WATCHLIST"),

@@ -25,8 +25,10 @@ from keydrift.adapters.sqlite_queue import SqliteQueue
 from keydrift.errors import ConfigError
 from keydrift.settings import (
     DEFAULT_DELIVER_SCHEDULE,
+    DEFAULT_PULSE_SCHEDULE,
     DEFAULT_SWEEP_SCHEDULE,
     DELIVER_SCHEDULE,
+    PULSE_SCHEDULE,
     SWEEP_SCHEDULE,
     Settings,
 )
@@ -46,7 +48,11 @@ ALERTS = "KeyDriftAlerts_CL"
 # Event Grid's retries (azure-facts 3.7), in seconds; then every 12 hours until a day has passed
 _RETRIES_S = (10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200)
 _NEVER_ENDS = 10_000
-_SCHEDULES = {"sweep": (SWEEP_SCHEDULE, DEFAULT_SWEEP_SCHEDULE), "deliver": (DELIVER_SCHEDULE, DEFAULT_DELIVER_SCHEDULE)}
+_SCHEDULES = {
+    "sweep": (SWEEP_SCHEDULE, DEFAULT_SWEEP_SCHEDULE),
+    "deliver": (DELIVER_SCHEDULE, DEFAULT_DELIVER_SCHEDULE),
+    "pulse": (PULSE_SCHEDULE, DEFAULT_PULSE_SCHEDULE),
+}
 _POISON_FUNCTIONS = {"recheck": "recheck_poison", "receive_queued": "receive_poison"}
 
 _worker: Worker | None = None

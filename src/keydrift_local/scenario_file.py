@@ -13,7 +13,7 @@ import isodate
 from croniter import croniter
 
 from keydrift.errors import ConfigError
-from keydrift.settings import DELIVER_SCHEDULE, SWEEP_SCHEDULE, Settings
+from keydrift.settings import DELIVER_SCHEDULE, PULSE_SCHEDULE, SWEEP_SCHEDULE, Settings
 from keydrift_local.documents import JsonObject
 from keydrift_local.tenant import Tenant
 from keydrift_local.tenant_file import load_tenant, parse_tenant
@@ -121,7 +121,7 @@ class _Checker:
             if name not in Settings.names():
                 raise self._wrong(f"$.settings.{name}", "the name of a setting (docs/settings.md)")
         found = {name: self._text(each, f"$.settings.{name}") for name, each in settings.items()}
-        for name in (SWEEP_SCHEDULE, DELIVER_SCHEDULE):
+        for name in (SWEEP_SCHEDULE, DELIVER_SCHEDULE, PULSE_SCHEDULE):
             if name in found and not croniter.is_valid(found[name], second_at_beginning=True):
                 raise self._wrong(f"$.settings.{name}", "an NCRONTAB schedule such as `0 */15 * * * *`")
         try:

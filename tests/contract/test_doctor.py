@@ -365,7 +365,13 @@ async def test_a_function_app_needs_more(azure: LocalAzure, given: dict[str, str
     """In Azure a state file fails, and so does a setting that the function host binds and that is not there."""
     serve(azure, whole())
     found = await diagnosed(azure, {**given, "WEBSITE_INSTANCE_ID": "1", "KEYDRIFT_RECHECK_QUEUE": "q"})
-    names = ("KEYDRIFT_STATE", "KEYDRIFT_EVENTS_QUEUE", "KEYDRIFT_SWEEP_SCHEDULE", "KEYDRIFT_DELIVER_SCHEDULE")
+    names = (
+        "KEYDRIFT_STATE",
+        "KEYDRIFT_EVENTS_QUEUE",
+        "KEYDRIFT_SWEEP_SCHEDULE",
+        "KEYDRIFT_DELIVER_SCHEDULE",
+        "KEYDRIFT_PULSE_SCHEDULE",
+    )
     assert found.wrong == {f"setting {name}": Status.FAIL for name in names}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keydrift.events import Decoded, NotOurs, Undecodable, decode
+from keydrift.events import Canary, Decoded, NotOurs, Undecodable, decode
 from keydrift.model import ChangeNotice
 from support.corpus import corpus
 
@@ -154,7 +154,7 @@ def summary(decoded: Decoded) -> Expected:
     match decoded:
         case ChangeNotice():
             return ("notice", decoded.operation, str(decoded.resource_id))
-        case NotOurs():
+        case NotOurs() | Canary():
             return ("not ours",)
         case Undecodable():
             return ("undecodable", decoded.error.path)

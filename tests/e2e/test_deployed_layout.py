@@ -166,6 +166,7 @@ def test_microsofts_worker_finds_every_function(layout: Path) -> None:
         "KEYDRIFT_EVENTS_QUEUE": "events",
         "KEYDRIFT_SWEEP_SCHEDULE": "0 */15 * * * *",
         "KEYDRIFT_DELIVER_SCHEDULE": "30 */2 * * * *",
+        "KEYDRIFT_PULSE_SCHEDULE": "15 */5 * * * *",
     }
     told = _tell(sys.executable, _INDEX, layout, PATH=os.environ["PATH"], **settings)
     triggers = told["triggers"]

@@ -70,6 +70,11 @@ class Load:
         await host.kill()
         self.counts["kill"] += 1
 
+    async def kill_all(self) -> None:
+        """Kill every process that runs."""
+        while self._hosts:
+            await self.kill()
+
     async def end(self) -> None:
         """Kill what still runs, and stop delivering."""
         for each in self._on_the_way:
@@ -89,10 +94,11 @@ class Load:
 
     def change(self) -> None:
         """Take something away or give it back; its events are on their way until a process, or the queue, has taken them."""
-        if self._gone and self.chance.random() < 0.5:
+        free = [each for each in self._toggles if _address(each) not in self._gone]
+        if not free or (self._gone and self.chance.random() < 0.5):
             change = self._gone.pop(self.chance.choice(sorted(self._gone))).back
         else:
-            toggle = self.chance.choice([each for each in self._toggles if _address(each) not in self._gone])
+            toggle = self.chance.choice(free)
             self._gone[_address(toggle)] = toggle
             change = toggle.away
         since = datetime.now(UTC)

@@ -44,7 +44,7 @@ async def test_killed_on_sqlite(hosts: int, tmp_path: Path) -> None:
     async with on_sqlite(tmp_path) as (storage, entities):
         wrong, counts = await survive(Plan(kills=KILLS, hosts=hosts, seed=hosts), storage, entities, tmp_path)
     assert wrong == []
-    assert (counts["kill"], counts["calm"]) == (KILLS, 1)
+    assert (counts["kill"] >= KILLS, counts["calm"]) == (True, 1)
     assert counts["alerts"] > 0
 
 
@@ -53,5 +53,5 @@ async def test_killed_on_a_storage_account(azurite: str, tmp_path: Path) -> None
     async with on_azurite(azurite) as (storage, entities):
         wrong, counts = await survive(Plan(kills=KILLS, hosts=2, seed=3), storage, entities, tmp_path)
     assert wrong == []
-    assert (counts["kill"], counts["calm"]) == (KILLS, 1)
+    assert (counts["kill"] >= KILLS, counts["calm"]) == (True, 1)
     assert counts["alerts"] > 0

@@ -14,7 +14,7 @@ from keydrift.catalogue import level_of
 from keydrift.key_uri import KeyUri
 from keydrift.model import AppIdentity, PermissionModel, ResourceIdentity, Scenario, State
 from keydrift.resource_id import ResourceId
-from keydrift.settings import DELIVER_SCHEDULE, SWEEP_SCHEDULE
+from keydrift.settings import DELIVER_SCHEDULE, PULSE_SCHEDULE, SWEEP_SCHEDULE
 from keydrift.watchlist import binding_id
 from keydrift_local.documents import JsonObject, member
 from scenario.matrix import ROWS, Row
@@ -26,7 +26,7 @@ from support.tenants import BACKUP_APP_ID, Document, set_id
 type Step = Mapping[str, object]
 
 # No timer comes in between: what is found is found by the change's event, or by the sweep that is a step
-ONCE_A_YEAR = {SWEEP_SCHEDULE: "0 0 0 31 12 *", DELIVER_SCHEDULE: "0 0 0 31 12 *"}
+ONCE_A_YEAR = dict.fromkeys((SWEEP_SCHEDULE, DELIVER_SCHEDULE, PULSE_SCHEDULE), "0 0 0 31 12 *")
 # The actor's grace (15 s) and a new consumer's (30 s) are over, the settling read (2 minutes) is not due
 SOON = advance("PT1M")
 # The settling read, and the one that confirms a drift (10 minutes), are done

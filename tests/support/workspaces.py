@@ -1,6 +1,7 @@
 """A Log Analytics workspace as a deployment makes it, with the rows of a rehearsal in it.
 
-Alerts and posture rows are those that the product delivered. It emits no health rows yet: `health.health_row` renders them here.
+Alerts and posture rows are those that the product delivered. Health rows of chosen checks are rendered by `health.health_row`; of
+those that the monitor sends by itself the rules are asked in `scenario/test_pulse.py`.
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ PURE = NOUNS | {
     "doctor.event_coverage", "doctor.facts", "drift", "event_json", "events", "flapping", "health", "history", "inventory",
     "kept_payload",
     "lifecycle", "ocsf", "page", "page.columns", "page.negotiate", "posture", "propagation", "recheck", "record", "reminder",
-    "repointing", "requirement", "row", "row_size", "sarif", "settings", "stored", "stored_fields", "stored_record",
-    "watchlist", "watchlist_change", "wording",
+    "repointing", "requirement", "row", "row_size", "sarif", "schedule", "settings", "stored", "stored_fields", "stored_record",
+    "vital_signs", "watchlist", "watchlist_change", "wording",
 }  # fmt: skip
 STRAIGHT_PATH = {
-    "ports", "outbox", "state", "collect", "dead_letters", "delivery", "discovery", "reconcile", "monitor", "scan", "sweep",
-    "bulk.collector", "bulk.lists", "bulk.lists_as_ports",
+    "ports", "outbox", "state", "collect", "dead_letters", "delivery", "discovery", "reconcile", "monitor", "pulse", "scan",
+    "sweep", "bulk.collector", "bulk.lists", "bulk.lists_as_ports",
 }  # fmt: skip
 COMPOSING = {"bootstrap", "reading", "storage"}
 MODULES = sorted((SOURCE / "keydrift").rglob("*.py"))

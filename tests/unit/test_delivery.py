@@ -144,6 +144,29 @@ async def test_neither_sink_waits_for_the_other(down: str, up: str) -> None:
     assert await setup.waiting() == []
 
 
+async def test_a_sink_that_keeps_failing_is_left_alone() -> None:
+    """After three failures in a row tries come some minutes apart, at most ten, whoever asks; one success ends that."""
+    setup = Setup(LOGS, TOPIC)
+    await setup.record("a" * 32, 1)
+    setup.logs.judge = lambda _: DeliveryError("down")
+    tries: list[int] = []
+    for minute in range(60):
+        calls = setup.logs.calls
+        await setup.deliverer.deliver_for(["a" * 32])
+        if minute % 2 == 0:
+            await setup.deliverer.deliver_all()
+        tries += [minute] * (setup.logs.calls - calls)
+        setup.clock.advance(60)
+    assert tries == [0, 0, 1, 5, 13, 21, 29, 37, 45, 53]
+    assert setup.topic.rows == ["aa-1"]
+    setup.clock.advance(120)
+    setup.logs.judge = lambda _: None
+    await setup.deliverer.deliver_all()
+    await setup.record("b" * 32, 1)
+    await setup.deliverer.deliver_for(["b" * 32])
+    assert setup.logs.rows == ["aa-1", "bb-1"]
+
+
 async def test_an_unforeseen_error_of_one_sink_stops_no_other() -> None:
     """What a sink raises unforeseen is raised, after the other sink has got its alerts; nothing is forgotten."""
     setup = Setup(LOGS, TOPIC)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from keydrift.errors import DecodeError
-from keydrift.events import MOST_EVENTS, NotOurs, Undecodable, decode, decode_one
+from keydrift.events import MOST_EVENTS, Decoded, NotOurs, Undecodable, decode, decode_one
 from keydrift.model import Actor, ChangeNotice
 from keydrift.resource_id import ResourceId
 from support.events import (
@@ -37,7 +37,7 @@ def notice(event: object) -> ChangeNotice:
     return decoded
 
 
-def sole(payload: object) -> ChangeNotice | NotOurs | Undecodable:
+def sole(payload: object) -> Decoded:
     (decoded,) = decode(payload)
     return decoded
 
@@ -442,6 +442,7 @@ def test_an_event_without_id_gets_one_of_its_content(missing: object) -> None:
 def test_an_event_that_is_not_ours_needs_no_id() -> None:
     """Nothing is dead-lettered for the sake of an event that concerns nobody."""
     decoded = decode_one(without(event_grid("Microsoft.Storage.BlobCreated", {}, topic=SUBSCRIPTION, subject="x"), "id"))
+    assert isinstance(decoded, NotOurs)
     assert (decoded.event_id, decoded.event_type) == (None, "Microsoft.Storage.BlobCreated")
 
 

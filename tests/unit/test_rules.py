@@ -101,7 +101,7 @@ def test_tactics_fit_techniques(name: str) -> None:
 
 def test_near_real_time_rules_are_their_yaml() -> None:
     """The ARM template takes all that such a rule is from its YAML: each member it names is there, in each rule."""
-    template = (rules.ROOT / "infra" / "sentinel-nrt.json").read_text(encoding="utf-8")
+    template = (ROOT / "infra" / "sentinel-nrt.json").read_text(encoding="utf-8")
     named = set(re.findall(r"parameters\('rules'\)\[copyIndex\(\)\]\.(\w+)", template))
     passed = re.findall(
         r"union\(loadYamlContent\('../sentinel/([\w-]+)\.yaml'\), \{\s+query: loadTextContent\('../kql/rules/([\w-]+)\.kql'\)",

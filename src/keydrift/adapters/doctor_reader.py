@@ -101,7 +101,12 @@ def _item(body: Node) -> Listed:
 
 
 def _topic(body: Node) -> EventTopic:
-    return EventTopic(id=body["id"].resource_id(), source=body["properties"]["source"].resource_id())
+    properties = body["properties"]
+    return EventTopic(
+        id=body["id"].resource_id(),
+        source=properties["source"].resource_id(),
+        state=properties["provisioningState"].lower() or "",
+    )
 
 
 def _subscription(body: Node) -> EventSubscription:

@@ -60,6 +60,10 @@ async def check_events(reads: EventReads, subscription: str, clock: Clock, role:
         return (_unread(name, failed),)
     wanted = [*direct, *(each for read in listed[: len(mine)] if isinstance(read, tuple) for each in read)]
     now = clock.now()
+    # What is not provisioned delivers nothing, whatever hangs on it
+    broken = [topic for topic in mine if topic.state not in ("", "succeeded")]
+    if broken and len(broken) == len(mine) and not direct:
+        return (_broken(name, broken),)
     main = _coverage(name, wanted, source, now, has_topic=bool(mine))
     return main, _vaults(subscription, vaults, listed[len(mine) :], now)
 
@@ -85,6 +89,13 @@ def _coverage(name: str, found: Sequence[EventSubscription], source: ResourceId,
 
 
 _PREFIXES = "StringBeginsWith Microsoft.Authorization/role, Microsoft.KeyVault/, …"
+
+
+def _broken(name: str, topics: Sequence[EventTopic]) -> Check:
+    states = ", ".join(f"`{each.id.name}` ({each.state})" for each in topics)
+    return Check(
+        name=name, status=Status.FAIL, found=f"no system topic is provisioned: {states}", fix="delete it and create it again"
+    )
 
 
 def _vaults(

@@ -74,10 +74,11 @@ class SeenVault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTopic:
-    """A system topic; `source` is what its events are about."""
+    """A system topic; `source` is what its events are about, `state` its provisioning state, lower case."""
 
     id: ResourceId
     source: ResourceId
+    state: str = "succeeded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

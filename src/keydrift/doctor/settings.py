@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from keydrift.doctor.facts import Check, Status
-from keydrift.settings import DELIVER_SCHEDULE, SWEEP_SCHEDULE, Settings
+from keydrift.settings import DELIVER_SCHEDULE, PULSE_SCHEDULE, SWEEP_SCHEDULE, Settings
 
-_HOST_NEEDS = ("KEYDRIFT_RECHECK_QUEUE", "KEYDRIFT_EVENTS_QUEUE", SWEEP_SCHEDULE, DELIVER_SCHEDULE)
+_HOST_NEEDS = ("KEYDRIFT_RECHECK_QUEUE", "KEYDRIFT_EVENTS_QUEUE", SWEEP_SCHEDULE, DELIVER_SCHEDULE, PULSE_SCHEDULE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
