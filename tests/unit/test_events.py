@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from keydrift.errors import DecodeError
-from keydrift.events import MOST_EVENTS, Decoded, NotOurs, Undecodable, decode, decode_one
+from keydrift.events import MOST_EVENTS, Canary, Decoded, NotOurs, Undecodable, decode, decode_one
 from keydrift.model import Actor, ChangeNotice
 from keydrift.resource_id import ResourceId
 from support.events import (
@@ -661,3 +661,12 @@ def test_what_is_only_shown_is_cut() -> None:
     assert [len(each or "") for each in kept] == [1024] * 6
     (cut,) = decode(resource_event("Microsoft.KeyVault/vaults/write", f"{VAULT}/{long}"))
     assert isinstance(cut, Undecodable)
+
+
+def test_a_canary_is_known_by_its_type() -> None:
+    """In either schema and any case; without an id it is none of ours, and so is a type that only begins alike."""
+    event = event_grid("keydrift.CANARY", None, topic="/t", subject="canary", id="c1")
+    cloud = {"specversion": "1.0", "type": "Keydrift.Canary", "source": "keydrift", "id": "c1"}
+    assert [sole(event), sole(cloud)] == [Canary(event_id="c1")] * 2
+    for other in (without(event, "id"), {**cloud, "type": "Keydrift.CanaryX"}, {**cloud, "type": "Keydrift.KeyBinding.Opened"}):
+        assert isinstance(sole(other), NotOurs)

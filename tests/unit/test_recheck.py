@@ -9,7 +9,7 @@ import pytest
 
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
-from keydrift.recheck import Recheck
+from keydrift.recheck import Recheck, canary_body, canary_in
 from support.builders import NOW, VAULT_HOST
 
 
@@ -65,3 +65,10 @@ def test_foreign_message(body: str) -> None:
     """What is no recheck message is a decode error, never another exception."""
     with pytest.raises(DecodeError):
         Recheck.parse(body)
+
+
+def test_a_canary_is_told_from_a_recheck() -> None:
+    """A canary's message is its own; a recheck's is none, nor is noise."""
+    assert canary_in(canary_body("c1")) == "c1"
+    for other in (json.dumps(GOOD), "", "[]", '"text"', '{"canary": 1}', '{"canary": null}', "[" * 100_000):
+        assert canary_in(other) is None
