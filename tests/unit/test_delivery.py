@@ -165,6 +165,13 @@ async def test_a_sink_that_keeps_failing_is_left_alone() -> None:
     await setup.record("b" * 32, 1)
     await setup.deliverer.deliver_for(["b" * 32])
     assert setup.logs.rows == ["aa-1", "bb-1"]
+    # As if it had never failed: the next failures are the first ones
+    setup.logs.judge = lambda _: DeliveryError("down")
+    await setup.record("c" * 32, 1)
+    calls = setup.logs.calls
+    for _ in range(5):
+        await setup.deliverer.deliver_for(["c" * 32])
+    assert setup.logs.calls - calls == 3
 
 
 async def test_an_unforeseen_error_of_one_sink_stops_no_other() -> None:
