@@ -52,7 +52,8 @@ print(json.dumps({
 """
 
 FUNCTIONS = [
-    "deliver", "posture", "receive", "receive_poison", "receive_queued", "recheck", "recheck_poison", "sweep", "take_back",
+    "deliver", "posture", "pulse", "receive", "receive_poison", "receive_queued", "recheck", "recheck_poison", "sweep",
+    "take_back",
 ]  # fmt: skip
 
 
@@ -180,6 +181,7 @@ def test_microsofts_worker_finds_every_function(layout: Path) -> None:
         "recheck_poison": {"kind": "queueTrigger", "queue": "rechecks-poison"},
         "sweep": {"kind": "timerTrigger", "schedule": "0 */15 * * * *"},
         "deliver": {"kind": "timerTrigger", "schedule": "30 */2 * * * *"},
+        "pulse": {"kind": "timerTrigger", "schedule": "15 */5 * * * *"},
         "take_back": {"kind": "timerTrigger", "schedule": "45 */10 * * * *"},
         "posture": {"kind": "httpTrigger", "route": "posture", "methods": ["GET"]},
     }
