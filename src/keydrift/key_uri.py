@@ -13,9 +13,10 @@ from keydrift.resource_id import shown
 type ObjectKind = Literal["keys", "secrets"]
 
 # learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates, "Object identifiers": names are 1 to 127 letters,
-# digits and dashes; versions are made by Azure and hold nothing else
-_NAME = re.compile(r"[0-9A-Za-z-]{1,127}", re.ASCII)
-_LABEL = re.compile(r"[0-9a-z]([0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
+# digits and dashes; versions are made by Azure and hold nothing else. Braces stand in Microsoft's own examples, and mean nothing
+# in a URL's path or host
+_NAME = re.compile(r"[0-9A-Za-z{}-]{1,127}", re.ASCII)
+_LABEL = re.compile(r"[0-9a-z{]([0-9a-z{}-]{0,61}[0-9a-z}])?", re.ASCII)
 _MOST_CHARS = 1_024
 
 

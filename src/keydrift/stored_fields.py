@@ -45,7 +45,7 @@ def maybe(document: Document, name: str) -> str | None:
 def number(document: Document, name: str) -> float:
     """A number that has to be there."""
     value = document.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not -1e12 < value < 1e12:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -1e15 < value < 1e15:
         raise DecodeError(f"$.{name}", "expected a number in a stored document")
     return value
 

@@ -38,7 +38,7 @@ def alert(of: KeyBinding, code: str, kind: Kind) -> Alert:
 def lookups() -> dict[str, str]:
     mine = binding(Scenario.CVM_CMK)
     # A name that Azure would not allow; a file of declared key bindings might
-    strange = replace(mine, target=key_at(store=str(mine.target.store_id).replace("kv1", "kv\"1'\\")))
+    strange = replace(mine, target=key_at(store=str(mine.target.store_id).replace("kv1", "kv\"1'")))
     nowhere = replace(mine, target=replace(mine.target, store_id=None))
     made = {
         f"{scenario} {model}": alert(binding(scenario, model), "key-disabled", Kind.OPENED)

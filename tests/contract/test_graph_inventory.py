@@ -529,7 +529,7 @@ async def test_recorded_machines_are_the_same_by_both(azure: LocalAzure) -> None
         row["properties"]["storageProfile"]["osDisk"], *row["properties"]["storageProfile"]["dataDisks"]
     )]  # fmt: skip
     found = []
-    for vm in (listed, {"id": row["id"], "location": row["location"], "properties": row["properties"]}):
+    for vm in (listed, {name: row[name] for name in ("id", "location", "tags", "properties")}):
         serve(azure, tenant(vault, item, vm, *disks))
         inventory = await same_by_both(azure, (subscription,))
         found.append(inventory.vms)

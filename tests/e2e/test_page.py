@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from keydrift.model import State
 from keydrift.page.answer import Answer, answered, wanted_html
@@ -83,7 +83,12 @@ def look(browser: Browser, serve: Serve) -> Iterator[Look]:
 
 def rows(page: Page) -> list[str]:
     """The names of the keys shown, in order."""
-    return page.locator("#bindings .key strong").all_inner_texts()
+    return shown(page).all_inner_texts()
+
+
+def shown(page: Page) -> Locator:
+    """The names of the keys shown, for whoever waits for them."""
+    return page.locator("#bindings .key strong")
 
 
 def tile(page: Page, name: str) -> Any:
@@ -229,13 +234,15 @@ def test_back_undoes_one_filter_at_a_time(look: Look) -> None:
     seen = look(posture(mixed()))
     tile(seen.page, "held").click()
     seen.page.get_by_label("Find").press_sequentially("key-9")
-    assert rows(seen.page) == ["key-9"]
+    # The list follows what is typed a moment later
+    expect(shown(seen.page)).to_have_text(["key-9"])
     seen.page.go_back()
+    expect(shown(seen.page)).to_have_count(COUNTS["held"])
     assert (len(rows(seen.page)), seen.page.get_by_label("Find").input_value()) == (COUNTS["held"], "")
     seen.page.go_back()
-    assert len(rows(seen.page)) == 12
+    expect(shown(seen.page)).to_have_count(12)
     seen.page.go_forward()
-    assert len(rows(seen.page)) == COUNTS["held"]
+    expect(shown(seen.page)).to_have_count(COUNTS["held"])
 
 
 @pytest.mark.parametrize(

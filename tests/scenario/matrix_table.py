@@ -66,7 +66,7 @@ def _files() -> dict[str, list[Played]]:
         models = _models_in(json.loads((path.parent / case["tenant"]).read_text(encoding="utf-8")))
         rows: dict[str, list[Document]] = {}
         for row in case.get("expect", []):
-            for code in row["FindingCodes"]:
+            for code in row.get("FindingCodes", ()):
                 rows.setdefault(code, []).append(row)
         for code, mine in rows.items():
             by_event = any(row.get("DetectedVia") == "event" for row in mine)

@@ -214,6 +214,8 @@ async def test_what_is_not_accepted_is_sent_again_in_order_and_once() -> None:
     await world.monitor.deliver()
     assert world.sink.kinds == []
     world.sink.down = False
+    # A sink that has failed three times is left alone for some minutes, at most ten
+    world.clock.advance(600)
     await world.monitor.deliver()
     await world.monitor.deliver()
     assert world.sink.kinds == ["opened", "resolved"]
