@@ -14,8 +14,8 @@ export KEYDRIFT_CORPUS
 # checkov pins many packages, so it has a place of its own
 CHECKOV := .checkov
 SBOM ?= dist/sbom.cdx.json
-# Two workers: the suite is made for two cores
-WORKERS ?= 2
+# Three workers: the suite is made for two cores, and some tests wait for processes of their own
+WORKERS ?= 3
 
 .PHONY: help setup demo test check lint types unit infra tables fuzz fuzz-inputs audit sbom bench bench-peers lock clean simulate kill
 

@@ -28,7 +28,7 @@ from simulation.run import checked, document, from_file, lived, play, shortest
 
 type Bug = Callable[[], AbstractContextManager[None]]
 
-SEEDS = 240
+SEEDS = 200
 PLANTED = 1000
 
 
