@@ -8,6 +8,7 @@ asks for a pause all the same (`Retry-After`), every read of that subscription w
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -84,7 +85,7 @@ class ReadBudget:
         value = str(headers.get("Retry-After") or "").strip()
         try:
             asked = float(value)
-            return min(max(0.0, asked), LONGEST_PAUSE_S) if asked == asked else 0.0  # noqa: PLR0124  # only `nan` differs from itself
+            return 0.0 if math.isnan(asked) else min(max(0.0, asked), LONGEST_PAUSE_S)
         except ValueError:
             pass
         try:
