@@ -31,9 +31,8 @@ from simulation.invariants import Judge, Row
 from simulation.wire import Snapshot, Wire, WorldClock
 from simulation.world import World
 
-# The longest that a change may need to be told once nothing is killed any more: a lease, a failed message's wait, and the reread
-# two minutes after an event, on a machine that other tests keep busy
-CALM_S = 180.0
+# The longest that a change may need to be told once nothing is killed any more: a lease, a failed message's wait, a few reads
+CALM_S = 60.0
 _CALM_EVERY = 20
 _LOOK_EVERY_S = 0.25
 # Between the process's clock and this one's, and between a change and the note of it

@@ -28,7 +28,7 @@ from simulation.run import checked, document, from_file, lived, play, shortest
 
 type Bug = Callable[[], AbstractContextManager[None]]
 
-SEEDS = 200
+SEEDS = 240
 PLANTED = 1000
 
 
