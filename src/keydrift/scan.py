@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from keydrift.declared import NOT_EXEMPT, ExemptionOutcome, declared_bindings, e
 from keydrift.discovery import visible
 from keydrift.facts import Unread
 from keydrift.inventory import discover
-from keydrift.model import State, Verdict
+from keydrift.model import KeyBinding, State, Verdict
 from keydrift.ports import Clock, Consumers
 from keydrift.reconcile import Policy
 from keydrift.sweep import AllStores, Progress
@@ -62,13 +63,15 @@ async def scan(
     discovered = discover(inventory, policy.backup_app_id, policy.tags)
     bindings = declared_bindings(policy.declarations, discovered, inventory, policy.backup_app_id, policy.tags)
     dangling = not_found(policy.declarations, bindings, inventory)
-    hosts = sorted({binding.target.uri.host for binding in bindings})
-    known = Known(declared=policy.declared, tenant_id=policy.tenant_id, count_versions=frozenset(hosts))
+    judged_at: defaultdict[str, list[KeyBinding]] = defaultdict(list)
+    for binding in bindings:
+        judged_at[binding.target.uri.host].append(binding)
+    known = Known(declared=policy.declared, tenant_id=policy.tenant_id, count_versions=frozenset(judged_at))
     verdicts: list[Verdict] = []
     async with aclosing(bulk.collect_all(bindings, known, progress=say)) as stores:
         async for host, facts in stores:
             horizon = Horizon(now=clock.now(), key_expiry=policy.key_expiry, grant_expiry=policy.grant_expiry)
-            verdicts += [decide(binding, facts, horizon) for binding in bindings if binding.target.uri.host == host]
+            verdicts += [decide(binding, facts, horizon) for binding in judged_at.get(host, ())]
     verdicts.sort(key=lambda verdict: (verdict.binding.target.uri.host, verdict.binding.id))
     missing = (*unlisted, *inventory.unread)
     unread = tuple(dict.fromkeys((*missing, *dangling, *(each for v in verdicts for each in v.unread))))

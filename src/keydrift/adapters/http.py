@@ -28,6 +28,7 @@ from azure.core.rest import HttpRequest
 
 from keydrift import __version__
 from keydrift.adapters.limits import MOST_PAGES, BoundedResponse, RefusedAnswerError, following, too_many_pages
+from keydrift.adapters.proxies import EnvironmentProxies
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Read, Unread
@@ -65,10 +66,16 @@ class ClockTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core expo
 
     def __init__(self, clock: Clock) -> None:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit_per_host=_CONNECTIONS_PER_HOST)
-        session = aiohttp.ClientSession(connector=connector, trust_env=True, response_class=BoundedResponse)
+        session = aiohttp.ClientSession(connector=connector, response_class=BoundedResponse)
         super().__init__(session=session, session_owner=False, connection_timeout=10, read_timeout=30)
         self._clock = clock
         self._shared = session
+        self._proxies = EnvironmentProxies()
+
+    async def send(self, request: HttpRequest, **options: Any) -> AsyncHttpResponse:
+        """Send a request, through the proxy that the environment names for its host."""
+        response: AsyncHttpResponse = await super().send(request, **self._proxies.options(request.url), **options)
+        return response
 
     async def sleep(self, duration: float) -> None:
         """Wait between retries."""
