@@ -83,6 +83,7 @@ class State:
         self._entities = entities
         self.outboxes = tuple(Outbox(entities, name) for name in outboxes)
         self._watchlist: tuple[str, Watchlist] | None = None
+        self._loading = asyncio.Lock()
         # What the watchlist in memory shows of role definitions; changed in place, since a large one takes seconds to load
         self._definitions: dict[str, frozenset[str]] = {}
 
@@ -90,14 +91,21 @@ class State:
 
     async def watchlist(self) -> Watchlist:
         """The watchlist, from memory while its version stands."""
+        if self._watchlist is not None and self._watchlist[0] == await self._watchlist_version():
+            return self._watchlist[1]
+        # One loads it for all who find it changed: a large one is tens of MiB for each who does
+        async with self._loading:
+            version = await self._watchlist_version()
+            if self._watchlist is None or self._watchlist[0] != version:
+                bindings = [binding_from(each.body) for each in await self._entities.query("watchlist")]
+                stores = [_store_from(each) for each in await self._entities.query("stores")]
+                self._definitions = {each.host: each.role_definitions for each in stores}
+                self._watchlist = version, Watchlist.of(bindings, self._definitions)
+            return self._watchlist[1]
+
+    async def _watchlist_version(self) -> str:
         mark = await self._entities.get("marks", "watchlist")
-        version = str(mark.body["version"]) if mark else ""
-        if self._watchlist is None or self._watchlist[0] != version:
-            bindings = [binding_from(each.body) for each in await self._entities.query("watchlist")]
-            stores = [_store_from(each) for each in await self._entities.query("stores")]
-            self._definitions = {each.host: each.role_definitions for each in stores}
-            self._watchlist = version, Watchlist.of(bindings, self._definitions)
-        return self._watchlist[1]
+        return str(mark.body["version"]) if mark else ""
 
     async def watch(self, added: Iterable[KeyBinding], removed: Iterable[str] = ()) -> None:
         """Add, replace or remove key bindings. The version moves last, so that a reader never keeps half a change."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -93,6 +94,27 @@ async def test_a_key_stores_record_comes_back_whole() -> None:
     await state.put_store(kept)
     (found,) = await state.stores()
     assert replace(found, etag=None) == kept
+
+
+async def test_one_loads_the_watchlist_for_all_who_ask_at_once() -> None:
+    """However many rechecks find the watchlist changed, it is loaded once for all of them."""
+
+    class Counted(MemoryEntities):
+        loads = 0
+
+        async def query(self, partition: str, row_prefix: str = "") -> Sequence[Entity]:
+            self.loads += partition == "watchlist"
+            await asyncio.sleep(0)
+            return await super().query(partition, row_prefix)
+
+    entities = Counted()
+    await State(entities).watch([BINDING])
+    state = State(entities)
+
+    found = await asyncio.gather(*(state.watchlist() for _ in range(16)))
+
+    assert [set(each.bindings) for each in found] == [{BINDING.id}] * 16
+    assert entities.loads == 1
 
 
 async def test_only_other_processes_load_a_watchlist_anew_for_role_definitions() -> None:
