@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from logging import getLogger
+from types import MappingProxyType
 from typing import cast
 from uuid import UUID, uuid5
 
@@ -30,6 +31,7 @@ from keydrift.pulse import CANARY, CANARY_BACK, EVENT
 from keydrift.recheck import Recheck, canary_body, canary_in
 from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
+from keydrift.restraint import Rush
 from keydrift.row import stamp
 from keydrift.state import State
 from keydrift.sweep import Sweeper
@@ -74,6 +76,7 @@ class Monitor:
         self._discovery, self._sweeper, self._clock = discovery, sweeper, clock
         self._subscriptions, self._posture_interval = tuple(subscriptions), posture_interval
         self._event_noted_at: datetime | None = None
+        self._rush = Rush()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def receive(self, payload: str) -> None:
@@ -118,7 +121,8 @@ class Monitor:
         recheck = Recheck(
             host="", noticed_at=now, via=Via.EVENT, consumers=bool(consumers), subscriptions=tuple(sorted(consumers))
         )
-        await self._ask(hosts, recheck, delay)
+        crowds = self._rush.joined(hosts, now)
+        await self._ask(hosts, recheck, delay, crowds)
 
     async def _ask_for_inventory(self, notice: ChangeNotice, now: datetime) -> None:
         """A consumer that nobody watches may need a key from now on: take its subscription's inventory soon, once for a burst."""
@@ -152,12 +156,16 @@ class Monitor:
         asked = [host for host in concerned if await self._state.claim(f"undecodable {host}", now, UNDECODABLE_INTERVAL)]
         await self._ask(asked, Recheck(host="", noticed_at=now, via=Via.SWEEP), timedelta())
 
-    async def _ask(self, hosts: Iterable[str], recheck: Recheck, delay: timedelta) -> None:
+    async def _ask(
+        self, hosts: Iterable[str], recheck: Recheck, delay: timedelta, crowds: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         gate = asyncio.Semaphore(_PARALLEL_PUTS)
 
         async def put(host: str) -> None:
             async with gate:
-                await self._queue.put(replace(recheck, host=host).body(), delay_s=delay.total_seconds())
+                await self._queue.put(
+                    replace(recheck, host=host, crowd=crowds.get(host, 0)).body(), delay_s=delay.total_seconds()
+                )
 
         await asyncio.gather(*(put(host) for host in hosts))
 

@@ -21,6 +21,7 @@ class Recheck:
 
     `consumers` asks for the inventory to be read again first, because a consumer or its identity changed, that of `subscriptions`
     or, where none is named, all of it; with an empty host that is all that is asked. `sweep` is the id of the sweep that asks.
+    `crowd` is how many notices about the key store had come within a settle window when this one was taken (`restraint.Rush`).
     """
 
     host: str
@@ -29,11 +30,12 @@ class Recheck:
     consumers: bool = False
     subscriptions: tuple[str, ...] = ()
     sweep: str = ""
+    crowd: int = 0
 
     def body(self) -> str:
         """The queue message."""
         fields = {"host": self.host, "noticedAt": self.noticed_at.isoformat(), "via": str(self.via), "consumers": self.consumers}
-        more = {"subscriptions": list(self.subscriptions), "sweep": self.sweep}
+        more = {"subscriptions": list(self.subscriptions), "sweep": self.sweep, "crowd": self.crowd}
         return json.dumps({"v": 1, **fields, **{name: value for name, value in more.items() if value}})
 
     @classmethod
@@ -46,6 +48,7 @@ class Recheck:
             aware = noticed.tzinfo is not None and noticed.astimezone(UTC) is not None
             via, consumers = Via(document["via"]), document["consumers"] is True
             subscriptions, sweep = document.get("subscriptions", []), str(document.get("sweep", ""))
+            crowd = int(document.get("crowd", 0))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise DecodeError("$", "expected a recheck message (host, noticedAt, via, consumers)") from error
         if not aware:
@@ -56,7 +59,15 @@ class Recheck:
             isinstance(each, str) and _ID.fullmatch(each) for each in subscriptions
         ):
             raise DecodeError("$.subscriptions", "expected a list of subscription ids")
-        return cls(host=host, noticed_at=noticed, via=via, consumers=consumers, subscriptions=tuple(subscriptions), sweep=sweep)
+        return cls(
+            host=host,
+            noticed_at=noticed,
+            via=via,
+            consumers=consumers,
+            subscriptions=tuple(subscriptions),
+            sweep=sweep,
+            crowd=crowd,
+        )
 
 
 def canary_body(canary: str) -> str:

@@ -20,26 +20,24 @@ from keydrift.declared import NOTHING_DECLARED, Declarations, ExemptionOutcome, 
 from keydrift.delivery import Deliverer
 from keydrift.document import verdict_document
 from keydrift.drift import Alert, Moment, Via
-from keydrift.facts import Absent, Earlier, Facts, KeyObject, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
+from keydrift.facts import Facts, Principal
 from keydrift.inventory import ANY_TAGS, TagNames
-from keydrift.key_uri import KeyUri
 from keydrift.lifecycle import USUAL, Lifecycle, follow, retire
 from keydrift.model import Finding, KeyBinding, State, Verdict
 from keydrift.ports import Clock, DeliveryError, RecheckQueue, RowSink, StateConflictError
 from keydrift.recheck import Recheck
 from keydrift.record import BindingRecord
 from keydrift.repointing import tell_repointing
+from keydrift.restraint import SETTLE_AFTER
 from keydrift.row import alert_row, posture_row
-from keydrift.state import Remembered, StoreRecord
+from keydrift.state import Remembered
 from keydrift.state import State as Memory
+from keydrift.store_record import StoreRecord, advanced, count_is_due, counts_of, objects_known
 
 log = getLogger(__name__)
 
-# Azure's own reads can lag behind its events: an event may be followed by a stale answer (architecture, "Settle")
-SETTLE_AFTER = timedelta(minutes=2)
 CONFIRM_DRIFT_AFTER = timedelta(minutes=10)
 SECOND_READ_AFTER = timedelta(minutes=1)
-COUNT_VERSIONS_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +95,10 @@ class Reconciler:
     async def reconcile(self, recheck: Recheck) -> None:
         """Answer a recheck. Raises StateConflictError where another worker was faster: then it has to be done again."""
         store = await self._memory.store(recheck.host)
-        if store.read_at is not None and store.read_at > recheck.noticed_at:
-            log.debug("answered by facts read since", extra={"key_store": recheck.host})
+        if store.answers(recheck.noticed_at):
+            await self._answered(store, recheck)
+            return
+        if await self._held_back(store, recheck):
             return
         bindings = (await self._memory.watchlist()).at(recheck.host)
         if not bindings:
@@ -117,13 +117,36 @@ class Reconciler:
                 await self._keep(judged)
                 kept.append(judged)
             await self._follow_up(recheck, kept, now)
-            objects = _objects(store, facts, None, facts.read_at) if store.objects else {}
-            await self._memory.put_store(_advanced(store, facts, counted=counting, objects=objects))
+            objects = objects_known(store, facts, None, facts.read_at) if store.objects else {}
+            restraint = store.restraint.after(recheck.via, now, news=any(each.is_news for each in kept))
+            read = advanced(store, facts, counted=counting, objects=objects)
+            await self._memory.put_store(replace(read, restraint=restraint))
         finally:
             # Also where another worker was faster: the next try finds these alerts recorded, and would leave them to the timer
             await self._deliverer.deliver_for(each.record.binding_id for each in kept if each.alerts)
         if recheck.sweep:
             await self.send_posture(self._posture_rows(kept, recheck.sweep, now))
+
+    async def _answered(self, store: StoreRecord, recheck: Recheck) -> None:
+        """A notice that facts read since answer: they may be stale for it, so there has to be a reread when Azure has settled."""
+        log.debug("answered by facts read since", extra={"key_store": recheck.host})
+        now = self._clock.now()
+        if recheck.via is not Via.EVENT or store.restraint.covers(recheck.noticed_at):
+            return
+        later = Recheck(host=recheck.host, noticed_at=now + SETTLE_AFTER, via=Via.SETTLE)
+        await self._queue.put(later.body(), delay_s=SETTLE_AFTER.total_seconds())
+        await self._memory.put_store(replace(store, restraint=replace(store.restraint, settles_at=later.noticed_at)))
+
+    async def _held_back(self, store: StoreRecord, recheck: Recheck) -> bool:
+        """Whether one of a crowd has to wait, since the key store was read in vain often enough; it is put back then."""
+        now = self._clock.now()
+        until = store.restraint.holds_until(recheck.crowd, now)
+        if until is None or store.is_outdated:
+            return False
+        log.debug("held back: it was read in vain", extra={"key_store": recheck.host})
+        again = replace(recheck, consumers=False, subscriptions=())
+        await self._queue.put(again.body(), delay_s=(until - now).total_seconds())
+        return True
 
     async def absorb(
         self,
@@ -155,8 +178,8 @@ class Reconciler:
         try:
             for each in judged:
                 await self._keep(each)
-            objects = _objects(store, facts, spread.turn, now) if spread else {}
-            await self._memory.put_store(_advanced(store, facts, counted=counted, objects=objects))
+            objects = objects_known(store, facts, spread.turn, now) if spread else {}
+            await self._memory.put_store(advanced(store, facts, counted=counted, objects=objects))
         except StateConflictError:
             return ()
         return self._posture_rows(judged, sweep, now)
@@ -270,50 +293,6 @@ class Reconciler:
                 kept = replace(remembered, record=outcome.record, posture=None)
                 await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in outcome.alerts])
                 await self._deliverer.deliver_for([binding.id])
-
-
-def count_is_due(store: StoreRecord, now: datetime) -> bool:
-    """Whether to count the versions of the store's keys; an event's recheck never does, so that it stays as cheap as it is."""
-    return store.versions_counted_at is None or now - store.versions_counted_at >= COUNT_VERSIONS_EVERY
-
-
-def counts_of(store: StoreRecord) -> dict[KeyUri, int]:
-    """The last counts of the versions of a key store's keys."""
-    return {KeyUri(store.host, "keys", name): count for name, count in store.version_counts.items()}
-
-
-def _counted(store: StoreRecord, facts: StoreFacts) -> Mapping[str, int]:
-    """The last count of each key that is still watched; a key that is gone, and may come back as another, has none."""
-    counts = dict(counts_of(store))
-    counts |= {uri: each.versions for uri, each in facts.objects.items() if isinstance(each, KeyObject) and each.versions}
-    return {uri.name: count for uri, count in counts.items() if isinstance(facts.objects.get(uri), KeyObject | Unread)}
-
-
-def _advanced(store: StoreRecord, facts: Facts, *, counted: bool, objects: Mapping[KeyUri, Earlier]) -> StoreRecord:
-    """The key store's record after these facts."""
-    mine = facts.stores.get(store.host)
-    apps = {ref: p.object_id for ref, p in facts.principals.items() if isinstance(p, Principal) and not ref.startswith("/")}
-    return replace(
-        store,
-        read_at=facts.read_at,
-        object_ids={**store.object_ids, **apps},
-        role_definitions=frozenset(mine.definitions) if mine else store.role_definitions,
-        answered=store.answered or (mine is not None and isinstance(mine.store, KeyVault | ManagedHsm)),
-        versions_counted_at=facts.read_at if counted else store.versions_counted_at,
-        version_counts=_counted(store, mine) if mine else store.version_counts,
-        objects=objects,
-    )
-
-
-def _objects(store: StoreRecord, facts: Facts, turn: frozenset[KeyUri] | None, read_at: datetime) -> dict[KeyUri, Earlier]:
-    """The keys and secrets as known now, where they are read in turns (None: all of them were); the others keep their time."""
-    read = facts.stores[store.host].objects if store.host in facts.stores else {}
-    fresh = {uri for uri in read if turn is None or uri.versionless in turn}
-    return {
-        uri: Earlier(read_at=read_at, read=each) if uri in fresh else store.objects[uri]
-        for uri, each in read.items()
-        if isinstance(each, KeyObject | Absent) and (uri in fresh or uri in store.objects)
-    }
 
 
 def _unchanged(remembered: Remembered, judged: _Judged, posture: dict[str, object]) -> bool:

@@ -14,26 +14,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import uuid4
 
 from keydrift.actor import Heard
 from keydrift.errors import DecodeError
-from keydrift.facts import Earlier
 from keydrift.history import PastAlert, with_alerts
-from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding
 from keydrift.outbox import Outbox, OutboxName, PendingAlert
 from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
 from keydrift.record import BindingRecord
+from keydrift.store_record import StoreRecord, store_document, store_record
 from keydrift.stored import (
     binding_document,
     binding_from,
-    earlier_document,
-    earlier_from,
     heard_document,
     heard_from,
 )
@@ -43,27 +40,6 @@ from keydrift.watchlist import Watchlist
 NOTICES_KEPT = timedelta(minutes=30)
 _PARALLEL_READS = 32
 DEAD_LETTERS_KEPT = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreRecord:
-    """What is remembered of a key store. `read_at` is None until its facts were recorded once.
-
-    `object_ids` maps app ids to object ids as the directory showed them; `role_definitions` are the guids weighed last;
-    `answered` whether the store itself was ever read. `version_counts` are the last counts of keys' versions by the key's name,
-    made at `versions_counted_at` (or asked for then, in vain). `objects` are the keys and secrets as read last, where a sweep
-    reads only some of them at a time.
-    """
-
-    host: str
-    read_at: datetime | None = None
-    object_ids: Mapping[str, str] = field(default_factory=dict)
-    role_definitions: frozenset[str] = frozenset()
-    answered: bool = False
-    versions_counted_at: datetime | None = None
-    version_counts: Mapping[str, int] = field(default_factory=dict)
-    objects: Mapping[KeyUri, Earlier] = field(default_factory=dict)
-    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,19 +111,19 @@ class State:
 
     async def put_store(self, record: StoreRecord) -> None:
         """Keep a key store's record. Raises StateConflictError where somebody else did meanwhile."""
-        body = {
-            "host": record.host,
-            "readAt": record.read_at.isoformat() if record.read_at else None,
-            "objectIds": dict(record.object_ids),
-            "roleDefinitions": sorted(record.role_definitions),
-            "answered": record.answered,
-            "versionsCountedAt": record.versions_counted_at.isoformat() if record.versions_counted_at else None,
-            "versionCounts": dict(record.version_counts),
-            "objects": [earlier_document(uri, each) for uri, each in record.objects.items()],
-        }
-        await self._put("stores", record.host, body, record.etag)
+        await self._put("stores", record.host, store_document(record), record.etag)
         if self._watchlist is not None and self._definitions.get(record.host, frozenset()) != record.role_definitions:
             await self._tell_definitions(record)
+
+    async def outdate(self, hosts: Collection[str], at: datetime) -> None:
+        """Say of key stores, before their key bindings change, that what was read of them answers nothing any more."""
+        for host in sorted(hosts):
+            while (record := await self.store(host)).read_at is not None:
+                try:
+                    await self.put_store(replace(record, bindings_changed_at=at))
+                except StateConflictError:
+                    continue  # somebody has just recorded a read, judged for what the key bindings still are
+                break
 
     async def _tell_definitions(self, record: StoreRecord) -> None:
         """Let other processes load the watchlist anew; this one knows what changed, if nobody else has changed it meanwhile."""
@@ -274,21 +250,6 @@ class State:
 
 def _store_from(entity: Entity) -> StoreRecord:
     try:
-        return _store_record(entity.body, entity.etag)
+        return store_record(entity.body, entity.etag)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError("$", f"expected a key store's record in the stored document of `{entity.row}`") from error
-
-
-def _store_record(body: Mapping[str, object], etag: str | None) -> StoreRecord:
-    read_at, counted_at = body.get("readAt"), body.get("versionsCountedAt")
-    return StoreRecord(
-        host=str(body["host"]),
-        read_at=datetime.fromisoformat(read_at) if isinstance(read_at, str) else None,
-        object_ids=dict(cast("Mapping[str, str]", body.get("objectIds") or {})),
-        role_definitions=frozenset(cast("list[str]", body.get("roleDefinitions") or [])),
-        answered=body.get("answered") is True,
-        versions_counted_at=datetime.fromisoformat(counted_at) if isinstance(counted_at, str) else None,
-        version_counts=dict(cast("Mapping[str, int]", body.get("versionCounts") or {})),
-        objects=dict(earlier_from(each) for each in cast("list[Mapping[str, object]]", body.get("objects") or [])),
-        etag=etag,
-    )

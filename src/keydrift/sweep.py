@@ -25,8 +25,9 @@ from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding
 from keydrift.ports import RecheckQueue
 from keydrift.recheck import Recheck
-from keydrift.reconcile import Policy, Reconciler, count_is_due, counts_of
-from keydrift.state import State, StoreRecord
+from keydrift.reconcile import Policy, Reconciler
+from keydrift.state import State
+from keydrift.store_record import StoreRecord, count_is_due, counts_of
 from keydrift.watchlist import Watchlist
 
 log = getLogger(__name__)

@@ -19,6 +19,7 @@ PURE = NOUNS | {
     "doctor.event_coverage", "doctor.facts", "drift", "event_json", "events", "flapping", "health", "history", "inventory",
     "kept_payload",
     "lifecycle", "ocsf", "page", "page.columns", "page.negotiate", "posture", "propagation", "recheck", "record", "reminder",
+    "restraint", "store_record",
     "repointing", "requirement", "row", "row_size", "sarif", "schedule", "settings", "stored", "stored_fields", "stored_record",
     "vital_signs", "watchlist", "watchlist_change", "wording",
 }  # fmt: skip

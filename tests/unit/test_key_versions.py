@@ -18,7 +18,7 @@ from keydrift.model import Consumer, Finding, KeyBinding, PermissionModel, Scena
 from keydrift.recheck import Recheck
 from keydrift.requirement import requirement_for
 from keydrift.state import State as Memory
-from keydrift.state import StoreRecord
+from keydrift.store_record import StoreRecord
 from support.builders import (
     HSM_HOST,
     MHSM,

@@ -142,6 +142,18 @@ async def test_a_consumer_that_needs_another_key_store_now_asks_for_that_too() -
     assert [(each["host"], each["via"], each["consumers"]) for each in world.asked] == [("kv2.vault.azure.net", "event", False)]
 
 
+async def test_facts_read_for_what_a_consumer_was_before_do_not_answer_its_event() -> None:
+    """Where another event's recheck reads the key store before the inventory shows a change, the key store is read once more."""
+    world = await _world(BACKUP_VAULT)
+    event = Recheck(host=VAULT_HOST, noticed_at=world.clock.now(), via=Via.EVENT, consumers=True)
+    world.clock.advance(1)
+    await world.monitor.recheck(Recheck(host=VAULT_HOST, noticed_at=world.clock.now(), via=Via.EVENT).body())
+    world.consumers.inventory = _inventory(BACKUP_VAULT, f"{BACKUP_VAULT}2")
+    world.clock.advance(1)
+    await world.monitor.recheck(event.body())
+    assert len(world.collector.reads) == 2
+
+
 async def test_rechecks_of_one_key_store_take_turns() -> None:
     """Of rechecks that arrive together the first reads the key store, and the others find themselves answered."""
     world = await _world(BACKUP_VAULT)
