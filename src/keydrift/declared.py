@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from keydrift.blind_spot import reckoned
 from keydrift.catalogue import CODES
 from keydrift.facts import Unread
 from keydrift.inventory import ANY_TAGS, Inventory, TagNames, placed
@@ -130,7 +131,8 @@ NOT_EXEMPT = ExemptionOutcome()
 
 def exempted(verdict: Verdict, exemptions: Iterable[Exemption], now: datetime) -> ExemptionOutcome:
     """Whether *all* findings of a verdict that is not held are covered by exemptions that are valid now, several together too."""
-    codes = verdict.codes
+    # What a blind spot hides is as exempt as it was
+    codes = reckoned(verdict.codes, verdict.unseen) if verdict.state is State.LOST else verdict.codes
     if verdict.state is State.HELD or not codes:
         return NOT_EXEMPT
     fitting = [each for each in exemptions if any(map(each.covers, codes)) and each.match.fits(verdict.binding)]

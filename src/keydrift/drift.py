@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
+from keydrift import blind_spot
 from keydrift.actor import Explanation, Heard, explain, fitting_operations
 from keydrift.cause import cause_key, grants_of, grants_through_groups, vanished_grants
 from keydrift.change import Change, change_between
@@ -98,7 +99,7 @@ def alert_id(binding_id: str, sequence: int) -> str:
 def compare(last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
     """Compare a verdict with what was recorded, and say what to record and to send.
 
-    The verdict's facts must not be older than the record's (the monitor discards those).
+    The verdict's facts must not be older than the record's (the monitor discards those), and it is `blind_spot.shown` beside it.
     """
     grants = grants_of(verdict)
     if verdict.state is State.UNKNOWN and not at.confirmed and not _still_unknown(last):
@@ -133,10 +134,11 @@ def _held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: Mome
     record = replace(record, state=State.HELD, standing=None)
     if standing is None:
         return Comparison(record=record)
-    repairs = fitting_operations(ended=standing.codes)
+    ended = standing.codes | standing.unseen
+    repairs = fitting_operations(ended=ended)
     explanation = explain(repairs, at.heard, after=last.read_at, before=at.now, explained_until=last.explained_until)
     outage = _lost_until(standing, explanation.occurred_at or verdict.read_at) or None
-    lag = lag_of_repair(standing.codes, verdict, last.granted_by)
+    lag = lag_of_repair(ended, verdict, last.granted_by)
     record, alert = raise_alert(
         record, verdict, at, Kind.RESOLVED, explanation, standing, standing.state, Change.BETTER, lag=lag, outage=outage
     )
@@ -145,12 +147,14 @@ def _held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: Mome
 
 def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: Moment) -> Comparison:
     standing = last.standing
-    if standing is not None and (standing.state, standing.codes) == (verdict.state, verdict.codes):
+    if standing is not None and blind_spot.is_as_told(standing, verdict):
         return _same(record, standing, verdict, at)
     before = standing.codes if standing else frozenset[str]()
+    reckoned = blind_spot.reckoned(verdict.codes, verdict.unseen)
+    reckoned_before = blind_spot.reckoned(before, standing.unseen if standing else frozenset())
     # Only what is new needs a cause: a change that fits an older finding did not bring the new one about
-    begun = (verdict.codes - before) | ({"key-changed"} if at.repointed else set())
-    operations = fitting_operations(begun=begun, ended=before - verdict.codes)
+    begun = (reckoned - reckoned_before) | ({"key-changed"} if at.repointed else set())
+    operations = fitting_operations(begun=begun, ended=reckoned_before - reckoned)
     vanished = vanished_grants(last.granted_by, verdict)
     explanation = explain(
         operations, at.heard, after=last.read_at, before=at.now, explained_until=last.explained_until, vanished=vanished
@@ -172,6 +176,7 @@ def _not_held(record: BindingRecord, last: BindingRecord, verdict: Verdict, at: 
         lag=lag_of_loss(verdict, last.granted_by, last.granted_through_groups),
         exempted=at.exemption.exempted,
         exemption_reason=at.exemption.reason,
+        unseen=verdict.unseen,
     )
     lapsed = standing is not None and at.exemption.turn(standing.exemption_reason) == LAPSED
     kind, previous = (Kind.CHANGED, standing.state) if standing else (Kind.OPENED, State.HELD)
@@ -213,6 +218,8 @@ def _same(record: BindingRecord, standing: Standing, verdict: Verdict, at: Momen
         lost_at = min(lost_at, explanation.occurred_at)
     joined = replace(
         standing,
+        codes=verdict.codes,
+        unseen=verdict.unseen,
         lost_at=lost_at,
         actor_named=standing.actor_named or explanation.names_actor,
         exempted=at.exemption.exempted,

@@ -133,7 +133,7 @@ def _calmed(record: BindingRecord, flapping: Flapping, verdict: Verdict, at: Mom
         return Damped(record=record, alerts=(alert,))
     change = change_between(told.state, told.codes, now.state, now.codes)
     # The drift that the rows tell began with the first loss that was not told as ended
-    now = replace(now, lost_for=now.lost_for + flapping.lost_for)
+    now = replace(now, lost_for=now.lost_for + flapping.lost_for, codes=verdict.codes, unseen=verdict.unseen)
     record, alert = raise_alert(
         record, verdict, at, Kind.CHANGED, Explanation.none(), now, told.state, change, reason=CALMED, ends=flapping.ends
     )

@@ -227,8 +227,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlindSpot:
+    """A read that failed, and the finding codes that may hold or not because of it."""
+
+    unread: Unread
+    codes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The decision for one key binding, with its proof."""
+    """The decision for one key binding, with its proof.
+
+    `unseen` are codes that were told of before and that this verdict's blind spots hide: nobody knows whether they have ended.
+    """
 
     binding: KeyBinding
     state: State
@@ -237,6 +248,8 @@ class Verdict:
     missing: tuple[str, ...] = ()
     proof: tuple[ProofStep, ...] = ()
     unread: tuple[Unread, ...] = ()
+    blind_spots: tuple[BlindSpot, ...] = ()
+    unseen: frozenset[str] = frozenset()
     permission_model: PermissionModel | None = None
     principal: Principal | None = None
     key_store: KeyStore | None = None

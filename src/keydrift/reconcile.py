@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from logging import getLogger
 
+from keydrift import blind_spot
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
 from keydrift.bulk.lists import Spread
+from keydrift.catalogue import CODES
 from keydrift.collect import Collector, Known
 from keydrift.declared import NOTHING_DECLARED, Declarations, ExemptionOutcome, exempted
 from keydrift.delivery import Deliverer
@@ -23,7 +25,7 @@ from keydrift.drift import Alert, Moment, Via
 from keydrift.facts import Facts, Principal
 from keydrift.inventory import ANY_TAGS, TagNames
 from keydrift.lifecycle import USUAL, Lifecycle, follow, retire
-from keydrift.model import Finding, KeyBinding, State, Verdict
+from keydrift.model import BlindSpot, Finding, KeyBinding, State, Verdict
 from keydrift.ports import Clock, DeliveryError, RecheckQueue, RowSink, StateConflictError
 from keydrift.recheck import Recheck
 from keydrift.record import BindingRecord
@@ -204,13 +206,14 @@ class Reconciler:
 
     def _judged(self, verdict: Verdict, at: Moment, remembered: Remembered | None, previous_read: datetime | None) -> _Judged:
         last = remembered.record if remembered else BindingRecord.created(verdict.binding.id, at.now)
+        shown = blind_spot.shown(last.standing, verdict)
         exemptions = self._policy.declarations.exemptions
-        exemption = exempted(verdict, exemptions, at.now)
+        exemption = exempted(shown, exemptions, at.now)
         if last.read_at is not None and verdict.read_at < last.read_at:
             return _Judged(verdict=verdict, remembered=remembered, record=last, exemption=exemption, outdated=True)
         reads = [read for read in (last.read_at, previous_read if remembered else None) if read is not None]
         told, notice = tell_repointing(replace(last, read_at=max(reads, default=None)), verdict, at)
-        outcome = follow(told, verdict, replace(at, exemption=exemption, repointed=notice is not None), self._policy.lifecycle)
+        outcome = follow(told, shown, replace(at, exemption=exemption, repointed=notice is not None), self._policy.lifecycle)
         record, alerts = outcome.record, list(outcome.alerts)
         if notice is not None:
             # The exemption of the notice is its own: that of the verdict is about the findings of the new key
@@ -273,10 +276,13 @@ class Reconciler:
             evidence={"keyStore": host, "reason": reason},
             remediation="look at the function app's log for the error; the sweep tries again",
         )
+        # Nothing was read, so nothing that was told is known to have ended
+        unread = Unread(source=f"key store {host}", status=None, code="RecheckFailed", repair=found.remediation)
+        blind = BlindSpot(unread=unread, codes=frozenset(CODES))
         moment = Moment(now=now, via=Via.SWEEP, confirmed=True)
         bindings = (await self._memory.watchlist()).at(host)
         for binding in bindings:
-            verdict = Verdict(binding=binding, state=State.UNKNOWN, read_at=now, findings=(found,))
+            verdict = Verdict(binding=binding, state=State.UNKNOWN, read_at=now, findings=(found,), blind_spots=(blind,))
             await self._keep(self._judged(verdict, moment, await self._memory.remembered(binding.id), None))
         await self._deliverer.deliver_for(binding.id for binding in bindings)
 

@@ -16,7 +16,8 @@ class Standing:
     `lost_for` is how long earlier losses of this standing took, at risk in between. So that an actor who is heard of later is
     still found, the rest keeps what was looked for when it last differed: one of the `operations` since `after` (the last
     read that saw it otherwise) that explained no alert before (`explained_until`), deleting what `vanished` (None: not
-    known). `lag` is how long it takes to bite at most; `reminded_at` is when it was last reminded of.
+    known). `lag` is how long it takes to bite at most; `reminded_at` is when it was last reminded of. `unseen` are codes told
+    before for which `facts-unreadable` stands now: they have not been seen to end.
     """
 
     state: State
@@ -34,6 +35,7 @@ class Standing:
     exemption_reason: str | None = None
     lag: timedelta = timedelta()
     reminded_at: datetime | None = None
+    unseen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

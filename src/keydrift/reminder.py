@@ -28,7 +28,7 @@ def remind(record: BindingRecord, verdict: Verdict, at: Moment, after: timedelta
     told_at = max(standing.opened_at, standing.reminded_at or standing.opened_at)
     if at.now - told_at < after:
         return record, None
-    standing = replace(standing, reminded_at=at.now)
+    standing = replace(standing, reminded_at=at.now, codes=verdict.codes, unseen=verdict.unseen)
     record, alert = raise_alert(
         record, verdict, at, Kind.CHANGED, Explanation.none(), standing, standing.state, Change.SAME, reason=REMINDER
     )

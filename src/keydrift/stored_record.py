@@ -45,6 +45,7 @@ def _standing_document(standing: Standing) -> dict[str, object]:
         "exemptionReason": standing.exemption_reason,
         "lagSeconds": standing.lag.total_seconds(),
         "remindedAt": at_text(standing.reminded_at),
+        "unseen": sorted(standing.unseen),
     }
 
 
@@ -88,6 +89,7 @@ def _standing_from(document: Document) -> Standing:
         # Records of earlier releases do not tell
         lag=timedelta(seconds=number(document, "lagSeconds") if "lagSeconds" in document else 0),
         reminded_at=time(document.get("remindedAt")),
+        unseen=texts(document, "unseen"),
     )
 
 

@@ -17,7 +17,7 @@ NOUNS = {"errors", "resource_id", "key_uri", "facts", "model"}
 PURE = NOUNS | {
     "actor", "actor_lookup", "blast_radius", "bulk", "bulk.listing", "catalogue", "cause", "change", "declared", "document",
     "doctor.event_coverage", "doctor.facts", "drift", "event_json", "events", "flapping", "health", "history", "inventory",
-    "kept_payload",
+    "blind_spot", "kept_payload",
     "lifecycle", "ocsf", "page", "page.columns", "page.negotiate", "posture", "propagation", "recheck", "record", "reminder",
     "restraint", "store_record",
     "repointing", "requirement", "row", "row_size", "sarif", "schedule", "settings", "stored", "stored_fields", "stored_record",

@@ -100,6 +100,17 @@ def pinned_versions(binding: KeyBinding, target: StoreObject, current: KeyObject
     return tuple(version_uri(target, v) for v in _pinned(binding, target) if v != current.uri.version)
 
 
+def unread_objects(binding: KeyBinding, facts: Facts) -> Iterator[tuple[str, Unread]]:
+    """The reads of keys, pinned versions and secrets that a verdict needs and that failed, each with `keys` or `secrets`."""
+    for target in binding.objects:
+        read = _read(facts, target.uri.versionless)
+        if _explained_by_store(facts.stores.get(target.uri.host), read):
+            continue
+        versions = pinned_versions(binding, target, read) if isinstance(read, KeyObject) else ()
+        reads = (read, *(_read(facts, uri) for uri in versions))
+        yield from ((target.uri.kind, each) for each in reads if isinstance(each, Unread))
+
+
 def _read(facts: Facts, uri: KeyUri) -> Read[KeyObject]:
     store = facts.stores.get(uri.host)
     read = store.objects.get(uri) if store else None

@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keydrift.access import access_policy, managed_hsm, rbac, remedies
+from keydrift.access import access_policy, blind_spots, managed_hsm, rbac, remedies
 from keydrift.access.finding import finding, unreadable
 from keydrift.access.grant_expiry import judge_expiry
 from keydrift.access.key_state import Horizon
 from keydrift.access.weighing import Doubt, Need, Weighed
-from keydrift.facts import Facts, KeyStore, KeyVault, ManagedHsm, Principal, StoreFacts
-from keydrift.model import Finding, KeyBinding, PermissionModel, ProofStep, StoreObject
+from keydrift.facts import Facts, KeyStore, KeyVault, ManagedHsm, Principal, StoreFacts, Unread
+from keydrift.model import BlindSpot, Finding, KeyBinding, PermissionModel, ProofStep, StoreObject
 from keydrift.requirement import Requirement, requirement_for
 from keydrift.resource_id import ResourceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionOutcome:
-    """Findings, missing permissions (required ones and advisory ones) and proof for one key store."""
+    """Findings, missing permissions (required ones and advisory ones), proof and blind spots for one key store."""
 
     findings: tuple[Finding, ...] = ()
+    blind_spots: tuple[BlindSpot, ...] = ()
     missing: tuple[str, ...] = ()
     steps: tuple[ProofStep, ...] = ()
 
@@ -120,11 +121,13 @@ def judge_permissions(
         weighed=weighed,
         lacking=lacking,
     )
-    switched = _switched(case, everything)
+    switched, undecided = _switched(case, everything)
     findings = [switched] if switched else [*_denied(case), *_ungranted(case), *_doubtful(case), *_expiring(case, horizon)]
     missing = {need.name for need in (*lacking, *weighed.denied)}
+    listed = facts.schedule_instances.get(principal.object_id)
     return PermissionOutcome(
         findings=tuple(findings),
+        blind_spots=tuple(blind_spots.of_grants(model, weighed, undecided, listed)),
         missing=tuple(dict.fromkeys(need.name for need in needs if need.name in missing)) if missing else (),
         steps=weighed.steps,
     )
@@ -171,10 +174,17 @@ def _denied(case: _Case) -> list[Finding]:
     return [found]
 
 
-def _switched(case: _Case, everything: Facts) -> Finding | None:
-    """The model comes before its denies, which mean nothing once it is switched back."""
+def _switched(case: _Case, everything: Facts) -> tuple[Finding | None, Unread | None]:
+    """The finding that the model was switched, or the read that leaves it open. The model comes before its denies, which mean
+    nothing once it is switched back."""
     lacking = [need for need in case.lacking if not need.permission.advisory]
-    return _lost(case, lacking, everything) if lacking and _other_model(case, everything) is not None else None
+    other = _other_model(case, everything) if lacking else None
+    if other is None:
+        return None, None
+    if not other.doubts:
+        return _lost(case, lacking, everything), None
+    # Memberships that only the other model would need are not asked for: no read has failed there
+    return None, next((doubt.unread for doubt in other.doubts if doubt.unread is not access_policy.GROUPS_NOT_READ), None)
 
 
 def _ungranted(case: _Case) -> list[Finding]:
@@ -247,7 +257,7 @@ def _why(case: _Case) -> str:
 
 
 def _other_model(case: _Case, everything: Facts) -> Weighed | None:
-    """The weighing of the model that is not in force, where it would satisfy every requirement; else None."""
+    """The weighing of the model that is not in force, where it would satisfy every requirement, or might; else None."""
     vault = case.store
     if not isinstance(vault, KeyVault):
         return None
@@ -259,7 +269,7 @@ def _other_model(case: _Case, everything: Facts) -> Weighed | None:
         weighed = access_policy.weigh(vault, case.principal.object_id, groups, needs)
     else:
         weighed = rbac.weigh(case.facts, case.principal.object_id, groups, needs, denies=False)
-    return weighed if needs and all(need in weighed.granted for need in needs) else None
+    return weighed if needs and not weighed.lacking(needs) and not any(d.conditional for d in weighed.doubts) else None
 
 
 def _doubtful(case: _Case) -> list[Finding]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from keydrift.access import key_store
+from keydrift.access import blind_spots, key_store
 from keydrift.access.finding import finding
 from keydrift.access.identity import IdentityOutcome, judge_identity
 from keydrift.access.key_state import Horizon, judge_objects
 from keydrift.access.permission import PermissionOutcome, judge_permissions, judge_support, model_of
 from keydrift.facts import Facts, KeyStore, KeyVault, ManagedHsm, StoreFacts, Unread
-from keydrift.model import Effect, Finding, KeyBinding, PermissionModel, ProofStep, Scenario, State, Verdict
+from keydrift.model import BlindSpot, Effect, Finding, KeyBinding, PermissionModel, ProofStep, Scenario, State, Verdict
 
 
 def decide(binding: KeyBinding, facts: Facts, horizon: Horizon) -> Verdict:
@@ -23,11 +23,13 @@ def decide(binding: KeyBinding, facts: Facts, horizon: Horizon) -> Verdict:
     identity = judge_identity(binding, facts)
     findings: list[Finding] = list(identity.findings)
     permissions: list[PermissionOutcome] = []
+    blind = list(blind_spots.of_principal(identity))
     for host in _hosts(binding):
         store_facts = facts.stores.get(host)
         absent = key_store.judge_presence(binding, host, store_facts)
         if absent is not None or store_facts is None:
             findings += [absent] if absent else []
+            blind += blind_spots.of_key_store(host, store_facts)
             continue
         store = _readable(store_facts)
         stray = key_store.judge_tenant(binding, store, identity.principal, facts.tenant_id)
@@ -39,7 +41,9 @@ def decide(binding: KeyBinding, facts: Facts, horizon: Horizon) -> Verdict:
     findings += [f for outcome in permissions for f in outcome.findings]
     findings += judge_objects(binding, facts, horizon)
     findings += _consumers(binding)
-    return _verdict(binding, facts, identity, findings, permissions)
+    blind += [spot for outcome in permissions for spot in outcome.blind_spots]
+    blind += blind_spots.of_objects(binding, facts)
+    return _verdict(binding, facts, identity, findings, permissions, blind)
 
 
 def _hosts(binding: KeyBinding) -> tuple[str, ...]:
@@ -87,6 +91,7 @@ def _verdict(
     identity: IdentityOutcome,
     found: Iterable[Finding],
     permissions: list[PermissionOutcome],
+    blind: list[BlindSpot],
 ) -> Verdict:
     shown = tuple(found)
     findings = _settled(tuple(dict.fromkeys(_hashable(f) for f in shown)), shown) if shown else ()
@@ -101,6 +106,7 @@ def _verdict(
         missing=tuple(dict.fromkeys(name for outcome in permissions for name in outcome.missing)),
         proof=tuple(step for outcome in permissions for step in outcome.steps),
         unread=unread_in(facts),
+        blind_spots=tuple(blind),
         permission_model=_model(binding, store),
         principal=identity.principal,
         key_store=store,
