@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from logging import getLogger
 
@@ -79,19 +79,21 @@ class Discovery:
             for each in dangling:
                 log.warning("the watchlist names what cannot be seen", extra={"source": each.source, "repair": each.repair})
             change = change_of(watchlist, found, inventory, subscriptions, unread, started)
+            if inventory.hearsay:
+                change = replace(change, doubted=change.doubted | await self._unlisted(subscriptions))
             await self._apply(change)
             body = {"unread": [unread_document(each) for each in (*unread, *dangling)]}
             await self._state.set_mark(_TAKEN, started, body)
             await self._note(inventory, unread, started)
             return change
 
-    async def refresh(self, subscriptions: Sequence[str], noticed_at: datetime) -> frozenset[str]:
+    async def refresh(self, subscriptions: Sequence[str], noticed_at: datetime) -> frozenset[str] | None:
         """Read some subscriptions' consumers by ARM, except where that was done since the notice; returns the hosts of key stores
-        whose bindings are new or changed."""
+        whose bindings are new or changed, None where nothing was to be read."""
         async with self._turn:
             due = [each for each in subscriptions if not await self._read_since(each, noticed_at)]
             if not due:
-                return frozenset()
+                return None
             started = self._clock.now()
             watchlist = await self._state.watchlist()
             inventory = await self._sources.complete.read(due, legacy=True)
@@ -100,8 +102,13 @@ class Discovery:
             change = change_of(watchlist, self._found(inventory), inventory, due, inventory.unread, started)
             await self._apply(change)
             for subscription in due:
-                await self._state.set_mark(f"{_TAKEN} {subscription}", started, {})
+                await self._state.set_mark(f"{_TAKEN} {subscription}", started, {"unlisted": bool(inventory.unread)})
             return change.hosts
+
+    async def _unlisted(self, subscriptions: Sequence[str]) -> frozenset[str]:
+        """The subscriptions whose consumers an event asked for and ARM did not list: hearsay proves none of them gone."""
+        bodies = await asyncio.gather(*(self._state.mark_body(f"{_TAKEN} {each}") for each in subscriptions))
+        return frozenset(each for each, body in zip(subscriptions, bodies, strict=True) if body and body.get("unlisted"))
 
     async def _read_since(self, subscription: str, at: datetime) -> bool:
         marks = [await self._state.mark(name) for name in (_COMPLETE, f"{_TAKEN} {subscription}")]

@@ -29,7 +29,7 @@ from keydrift.ports import Clock, RecheckQueue, StateConflictError
 from keydrift.posture import posture_document
 from keydrift.pulse import CANARY, CANARY_BACK, EVENT
 from keydrift.recheck import Recheck, canary_body, canary_in
-from keydrift.reconcile import Reconciler
+from keydrift.reconcile import SETTLE_AFTER, Reconciler
 from keydrift.resource_id import ResourceId
 from keydrift.restraint import Rush
 from keydrift.row import stamp
@@ -204,7 +204,12 @@ class Monitor:
     async def _refresh(self, recheck: Recheck) -> None:
         """Read the inventory again unless that was done since the notice."""
         if recheck.subscriptions:
-            changed = await self._discovery.refresh(recheck.subscriptions, recheck.noticed_at)
+            refreshed = await self._discovery.refresh(recheck.subscriptions, recheck.noticed_at)
+            changed = refreshed or frozenset()
+            if refreshed is not None and recheck.via is Via.EVENT:
+                # Azure's reads of a consumer can lag behind its event as much as those of a key store
+                due = self._clock.now() + SETTLE_AFTER
+                await self._ask([""], replace(recheck, noticed_at=due, via=Via.SETTLE), SETTLE_AFTER)
         else:
             changed = (await self._discovery.take()).hosts
         elsewhere = changed - {recheck.host}

@@ -37,6 +37,23 @@ async def test_a_consumer_that_only_resource_graph_has_shown_is_watched(tmp_path
     assert (row["Kind"], row["Scenario"], row["FindingCodes"]) == ("opened", "rsv-cmk", ["role-assignment-absent"])
 
 
+async def test_what_an_event_asked_for_and_arm_did_not_list_is_asked_for_again(tmp_path: Path) -> None:
+    """A consumer is deleted while ARM fails, and Resource Graph proves nothing: the sweep after that asks ARM for its
+    subscription, and the sweep after the next one does not."""
+    tenant = tenants.healthy(Scenario.BACKUP_VAULT_CMK, PermissionModel.RBAC)
+    (vault,) = [each["id"] for each in tenant["resources"] if "/backupvaults/" in each["id"].lower()]
+    lost = [{"change": {"delete": each["id"]}} for each in tenant["roleAssignments"]]
+    fault = {"fault": {"match": "GET *backupVaults*", "status": 503}}
+    async with rehearsal(tmp_path, tenant, SWEEP, *lost, fault, **BY_GRAPH) as played:
+        await played.play({"change": {"delete": vault}}, advance("PT10M"), {"fault": None})
+        assert [row["Kind"] for row in played.alerts] == ["opened"]
+        await played.play(advance("PT16M"))
+        assert [(row["Kind"], row["Reason"]) for row in played.alerts] == [("opened", None), ("resolved", "retired")]
+        played.forget()
+        await played.play(advance("PT16M"))
+        assert [each for each in played.asked() if "backupvaults" in each.lower()] == []
+
+
 async def test_a_row_that_is_missing_takes_nothing_away(tmp_path: Path) -> None:
     """A lost binding whose consumer Resource Graph shows no more stays open until complete lists prove the consumer gone."""
     tenant = tenants.healthy(Scenario.BACKUP_VAULT_CMK, PermissionModel.RBAC)

@@ -132,6 +132,27 @@ async def test_an_event_about_a_consumer_reads_the_inventory() -> None:
     assert len(world.collector.reads) == 1
 
 
+async def test_consumers_settle_too() -> None:
+    """ARM may still show a consumer whose deletion an event has told: its subscription is listed once more after two minutes."""
+    world = await _world(BACKUP_VAULT)
+    event = json.dumps(resource_event("Microsoft.DataProtection/backupVaults/delete", BACKUP_VAULT))
+    for _ in range(2):
+        await world.monitor.receive(event)
+    world.clock.advance(1)
+    for message in await world.queue.receive(2, 60):
+        await world.monitor.recheck(message.body)
+        await world.queue.delete(message)
+    again = [each for each in world.asked if each["consumers"]]
+    assert [(each["host"], each["via"], each["subscriptions"]) for each in again] == [("", "settle", [SUBSCRIPTION])]
+    world.consumers.inventory = _inventory()
+    world.clock.advance(120)
+    for message in await world.queue.receive(2, 60):
+        await world.monitor.recheck(message.body)
+        await world.queue.delete(message)
+    assert (await world.state.watchlist()).bindings == {}
+    assert [each for each in world.asked if each["consumers"]] == []
+
+
 async def test_a_consumer_that_needs_another_key_store_now_asks_for_that_too() -> None:
     """Where a consumer points at a key of another key store, that one is looked at at once, not at the next sweep."""
     world = await _world(BACKUP_VAULT)
