@@ -19,7 +19,6 @@ from random import Random
 from keydrift.adapters.sqlite_entities import SqliteEntities
 from keydrift.adapters.sqlite_queue import SqliteQueue
 from keydrift.bootstrap import SystemClock
-from keydrift.model import State as Verdict
 from keydrift.ports import EntityStore
 from keydrift.settings import DEFAULT_EVENTS_QUEUE
 from keydrift.state import State
@@ -27,7 +26,7 @@ from keydrift_local.local_azure import LocalAzure
 from keydrift_local.tenant_file import parse_tenant
 from kill.load import Load, Storage, loading
 from simulation import invariants
-from simulation.invariants import Judge, Row
+from simulation.invariants import Judge, Row, View
 from simulation.wire import Snapshot, Wire, WorldClock
 from simulation.world import World
 
@@ -62,25 +61,14 @@ class Aftermath(World):
 
 
 class Witness(Judge):
-    """Knows what was true when, to the second: nothing lags here."""
+    """Knows what was true when, to the second: nothing lags here, but a change may fall between two reads of one recheck."""
 
-    async def of(self, binding: str, code: str, row: Row) -> list[tuple[Verdict, frozenset[str]] | None]:
-        """What was true of a key binding from the read to the alert; of its consumers, since the inventory before."""
-        if code in invariants._OF_CONSUMERS:
-            return await super().of(binding, code, row)
+    async def views(self, binding: str, row: Row) -> list[View]:
+        """What an alert may have seen: each fact as it was at some moment from the read on, consumers since any list before."""
         read, told = (datetime.fromisoformat(row[name]) for name in ("ReadAt", "DetectedAt"))
-        truths = [(await self.at(number)).verdicts.get(binding) for number in self.between(read - _SLACK, told)]
-        return [*truths, *_put_together(code, [each for each in truths if each is not None])]
-
-
-def _put_together(code: str, truths: Sequence[tuple[Verdict, frozenset[str]]]) -> list[tuple[Verdict, frozenset[str]] | None]:
-    """A switched model is two facts, read one after the other: that the vault goes by access policies, and that role assignments
-    would do. Each was true at its time, though perhaps never both at once: that is what the next read is for."""
-    if code != invariants._SWITCHED:
-        return []
-    by_policies = any(codes & {code, "access-policy-absent", "access-policy-insufficient"} for _, codes in truths)
-    granted = any(code in codes or not codes & invariants._OF_GRANTS for _, codes in truths)
-    return [(Verdict.LOST, frozenset({code}))] if by_policies and granted else []
+        numbers = self.between(read - _SLACK, told)
+        listed = await self.listing(binding, self._world.wire.snapshots[0].since, told)
+        return [View(facts=n, listed=each, grants=grants) for n in numbers for each in listed for grants in numbers]
 
 
 async def survive(plan: Plan, storage: Storage, entities: EntityStore, folder: Path) -> tuple[list[str], Counter[str]]:

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import combinations
 from typing import Any
 
+from keydrift.facts import Principal, Read
+from keydrift.inventory import Inventory
 from keydrift.model import State
+from keydrift.ports import Consumers
 from keydrift.reading import reading
 from keydrift.scan import scan
 from keydrift.settings import Settings
 from keydrift.storage import storage
+from keydrift_local.azure.messages import Call
+from keydrift_local.tenant_objects import Section
 from simulation.history import LAG_BOUND_S
-from simulation.wire import wired
+from simulation.wire import Wire, wired
 from simulation.world import ENVIRONMENT, World
+from support.tenants import Document
 
 ALERTS = "Custom-KeyDriftAlerts_CL"
 # Findings of the monitor, not of the tenant
-_OWN = frozenset({"facts-unreadable", "recheck-failed", "key-changed"})
-# What a switched permission model looks like while the other model's grants cannot be read
-_SWITCHED = "permission-model-switched"
-_OF_GRANTS = frozenset(
-    {
-        "access-policy-absent",
-        "access-policy-insufficient",
-        "role-assignment-absent",
-        "role-insufficient",
-        "hsm-role-assignment-absent",
-        "hsm-role-insufficient",
-    }
-)
-# What a consumer says of itself is as old as the last inventory, unless an event about it has come since (README, blind spots)
-_OF_CONSUMERS = frozenset({"identity-none", "identity-detached", "identity-deleted", "key-rotation-stalled"})
-_INVENTORY_AGE = timedelta(minutes=16)
+_UNREADABLE = "facts-unreadable"
+_OWN = frozenset({_UNREADABLE, "recheck-failed", "key-changed"})
+# What may explain a finding further down (catalogue, "one cause, one code"), by what its requests are known by
+_CAUSES = {
+    "principal": ("graph.microsoft.com/",),
+    "grants": ("/roleassignments", "/roledefinitions"),
+    "denies": ("/denyassignments",),
+}
 _LAG = timedelta(seconds=LAG_BOUND_S + 1)
 
 type Row = Mapping[str, Any]
@@ -56,24 +56,88 @@ class Told:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The snapshots that a scan sees: its `facts`, and where they were read at another time, the consumers that were `listed` and
+    the `grants` (assignments, denies and their definitions); and what it is refused (`_CAUSES`)."""
+
+    facts: int
+    listed: int
+    grants: int
+    refused: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, number: int) -> View:
+        """One snapshot as it was."""
+        return cls(facts=number, listed=number, grants=number)
+
+
 class Judge:
-    """Knows what was true when: a scan of each snapshot of the tenant, made when it is asked for."""
+    """Knows what was true when: a scan of each snapshot of the tenant, made when it is asked for.
+
+    A verdict is made of facts of two ages: what the consumers said when they were last listed, and what the key store's recheck
+    read. So its findings may be those of no single snapshot (a switched model, of an identity that is gone since), though each
+    fact was true. Such a verdict is held against a scan that lists the consumers in one snapshot and reads the rest in another.
+
+    And a finding is true though a scan does not report it, where the cause that explains it could not be read: then it is held
+    against a scan that is refused what the recheck was.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[int, Truth] = {}
+        self._known: dict[View, Truth] = {}
 
     async def at(self, number: int) -> Truth:
         """What a scan of that snapshot says of each key binding."""
-        if number not in self._known:
-            self._known[number] = await scanned(self._world, number)
-        return self._known[number]
+        return await self.seen(View.of(number))
 
-    async def of(self, binding: str, code: str, row: Row) -> list[tuple[State, frozenset[str]] | None]:
-        """What was true of a key binding at the moments that an alert may speak of, as far as that code goes."""
-        age = _INVENTORY_AGE if code in _OF_CONSUMERS else timedelta()
-        window = self.between(_time(row["ReadAt"]) - _LAG - age, _time(row["DetectedAt"]))
-        return [(await self.at(number)).verdicts.get(binding) for number in window]
+    async def seen(self, view: View) -> Truth:
+        """What a scan says of each key binding that sees this."""
+        if view not in self._known:
+            self._known[view] = await scanned(self._world, view)
+        return self._known[view]
+
+    async def was_true(self, binding: str, row: Row, code: str) -> bool:
+        """Whether a finding held at a moment that an alert may speak of."""
+        views = await self.views(binding, row)
+        refused = self._refused(row)
+        blinded = [replace(view, refused=each) for each in refused for view in views]
+        return await self._any(binding, [*views, *blinded], lambda codes: code in codes)
+
+    async def was_ended(self, binding: str, row: Row, code: str) -> bool:
+        """Whether a finding did not hold at a moment that an alert may speak of."""
+        return await self._any(binding, await self.views(binding, row), lambda codes: code not in codes)
+
+    async def _any(self, binding: str, views: Sequence[View], holds: Callable[[frozenset[str]], bool]) -> bool:
+        # What was true all at once, and was read, is asked first: there are few such views
+        for view in sorted(views, key=lambda each: (len(each.refused), len({each.facts, each.listed, each.grants}))):
+            found = (await self.seen(view)).verdicts.get(binding)
+            if found is not None and holds(found[1]):
+                return True
+        return False
+
+    def _refused(self, row: Row) -> list[frozenset[str]]:
+        """What a recheck may not have been answered: some of what failed while it read."""
+        first, last = _time(row["ReadAt"]), _time(row["DetectedAt"])
+        failed = [what for at, what in self._world.wire.failed if first <= at <= last]
+        causes = [cause for cause, marks in _CAUSES.items() if any(mark in what for mark in marks for what in failed)]
+        return [frozenset(some) for size in range(1, len(causes) + 1) for some in combinations(causes, size)]
+
+    async def views(self, binding: str, row: Row) -> list[View]:
+        """What an alert may have seen: facts within the lag; consumers since the last sweep that is certain to have listed them
+        (README, blind spots), or since then by an event, within the lag too."""
+        read, last = _time(row["ReadAt"]), _time(row["DetectedAt"])
+        sweeps = [began for began, ended in self._world.full_sweeps if ended <= read]
+        listed = await self.listing(binding, max(sweeps, default=self._world.wire.snapshots[0].since) - _LAG, last)
+        return [View(facts=n, listed=each, grants=n) for n in self.between(read - _LAG, last) for each in listed]
+
+    async def listing(self, binding: str, first: datetime, last: datetime) -> list[int]:
+        """The snapshots in which the consumers may have been listed. Where none of them needs the key any more, the monitor has
+        not heard of that: then it is the last one that did."""
+        numbers = self.between(first, last)
+        while numbers[0] > 0 and not any([binding in (await self.at(number)).verdicts for number in numbers]):
+            numbers.insert(0, numbers[0] - 1)
+        return numbers
 
     def between(self, first: datetime, last: datetime) -> list[int]:
         """The snapshots that stood at some moment of a stretch of time."""
@@ -82,19 +146,59 @@ class Judge:
         return [n for n, each in enumerate(shown) if each.since <= last and ends[n] >= first]
 
 
-async def scanned(world: World, number: int) -> Truth:
-    """The verdict of every key binding that a scan of a snapshot finds."""
-    present, lag = world.azure.tenant, world.wire.lag
-    world.azure.tenant, world.wire.lag = world.wire.snapshots[number].tenant, timedelta()
-    environment = {**ENVIRONMENT, "KEYDRIFT_TENANT_ID": present.tenant_id}
+class _Consumers:
+    """The consumers as listed in the snapshot of a view."""
+
+    def __init__(self, consumers: Consumers, wire: Wire, view: View) -> None:
+        self._consumers, self._wire, self._view = consumers, wire, view
+
+    async def subscriptions(self) -> Read[tuple[str, ...]]:
+        return await self._consumers.subscriptions()
+
+    async def tenant_of(self, subscription: str) -> Read[str]:
+        return await self._consumers.tenant_of(subscription)
+
+    async def subscriptions_below(self, management_group: str) -> Read[tuple[str, ...]]:
+        return await self._consumers.subscriptions_below(management_group)
+
+    async def read(self, subscriptions: Sequence[str], *, legacy: bool = True) -> Inventory:
+        facts, self._wire.past = self._wire.past, lambda _call: self._view.listed
+        try:
+            return await self._consumers.read(subscriptions, legacy=legacy)
+        finally:
+            self._wire.past = facts
+
+
+async def scanned(world: World, view: View) -> Truth:
+    """The verdict of every key binding that a scan finds which sees this."""
+    wire = world.wire
+    environment = {**ENVIRONMENT, "KEYDRIFT_TENANT_ID": world.azure.tenant.tenant_id}
     settings = Settings.from_environment(environment)
+    wire.past = partial(_answered_from, view)
     try:
-        with wired(world.wire, storage):
+        with wired(wire, storage):
             reads = reading(settings, world.clock)
-        found = await scan(consumers=reads.consumers, bulk=reads.bulk, clock=world.clock, policy=reads.policy, subscriptions=())
+        policy = reads.policy
+        if "principal" in view.refused:  # its object id is known from before
+            known = Principal(object_id=_backup(world, view)["id"], app_id=policy.backup_app_id)
+            policy = replace(policy, declared={policy.backup_app_id.lower(): known})
+        consumers = _Consumers(reads.consumers, wire, view)
+        found = await scan(consumers=consumers, bulk=reads.bulk, clock=world.clock, policy=policy, subscriptions=())
     finally:
-        world.azure.tenant, world.wire.lag = present, lag
+        wire.past = None
     return Truth({each.binding.id: (each.state, each.codes) for each in found.verdicts}, not found.inventory_unread)
+
+
+def _answered_from(view: View, call: Call) -> int | None:
+    where = f"{call.host}{call.path}".lower()
+    if any(mark in where for cause in view.refused for mark in _CAUSES[cause]):
+        return None
+    return view.grants if "/providers/microsoft.authorization/" in where else view.facts
+
+
+def _backup(world: World, view: View) -> Document:
+    """The Backup Management Service's service principal."""
+    return world.wire.snapshots[view.facts].tenant.every(Section.SERVICE_PRINCIPALS)[0].body
 
 
 async def violations(world: World) -> list[str]:
@@ -150,24 +254,17 @@ async def _truth(told: Told, judge: Judge) -> Any:
     for row in told.rows:
         codes = frozenset(row["FindingCodes"]) - _OWN
         for code in sorted(codes):
-            truths = await judge.of(told.binding, code, row)
-            # Where nothing needed the key for a moment, a scan of that moment does not judge it
-            if not any(truth is None or _is_true(code, truth[1]) for truth in truths):
+            if not await judge.was_true(told.binding, row, code):
                 yield f"binding {told.binding}, alert {row['Sequence']}: `{code}` was never true around {row['ReadAt']}"
-        if row["Reason"] != "retired" and row["Verdict"] != "unknown":
+        # What cannot be read has not ended: then nothing is said of what was told before, and it is held against the next row
+        blind = row["Verdict"] == "unknown" or _UNREADABLE in row["FindingCodes"]
+        if row["Reason"] != "retired" and not blind:
             for code in sorted(before - codes):
-                truths = await judge.of(told.binding, code, row)
-                if not any(truth is None or code not in truth[1] for truth in truths):
+                if not await judge.was_ended(told.binding, row, code):
                     yield f"binding {told.binding}, alert {row['Sequence']}: `{code}` had not ended around {row['ReadAt']}"
-        before = codes if row["Verdict"] != "unknown" else before
+        before = before | codes if blind else codes
         if row["Kind"] == "resolved":
             before = frozenset()
-
-
-def _is_true(code: str, codes: frozenset[str]) -> bool:
-    """Whether a finding holds where a scan finds these. What is wrong with the identity hides its grants in a scan (catalogue,
-    "one cause, one code"), not in a recheck that has not heard of the identity yet."""
-    return code in codes or (code in _OF_GRANTS and bool(codes & (_OF_CONSUMERS | {_SWITCHED})))
 
 
 async def _settled(told: list[Told], world: World, judge: Judge) -> Any:

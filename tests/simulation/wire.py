@@ -62,13 +62,18 @@ class Snapshot:
 
 
 class Wire:
-    """Answers every request. `rows` are those that Log Analytics accepted, by stream and in order, with the time of
-    acceptance."""
+    """Answers every request. `rows` are those that Log Analytics accepted, by stream and in order, with the time of acceptance.
+
+    `failed` are the requests that were not answered, by time. `past` says which snapshot a request is answered from (None: it is
+    refused), for whoever looks back.
+    """
 
     def __init__(self, azure: LocalAzure, clock: WorldClock, chance: Random) -> None:
         self.azure, self.clock, self._chance = azure, clock, chance
         self.rows: list[tuple[datetime, str, dict[str, Any]]] = []
         self.lag = timedelta()
+        self.past: Callable[[Call], int | None] | None = None
+        self.failed: list[tuple[datetime, str]] = []
         self.cut: list[str] = []
         self.answered: Counter[str] = Counter()
         self.snapshots = [Snapshot(clock.now(), deepcopy(azure.tenant))]
@@ -102,7 +107,12 @@ class Wire:
 
     def _shown(self, call: Call) -> Answer:
         present = self.azure.tenant
-        if self.lag and call.method == "GET":
+        if self.past is not None:
+            number = self.past(call)
+            if number is None:
+                return Answer(status=403, body={"error": {"code": "Forbidden", "message": "not seen"}})
+            self.azure.tenant = self.snapshots[number].tenant
+        elif self.lag and call.method == "GET":
             self.answered["stale answer"] += self.shown(self.clock.now() - self.lag) is not self.snapshots[-1].tenant
             self.azure.tenant = self.shown(self.clock.now() - self.lag)
         try:
@@ -121,11 +131,14 @@ class InProcessTransport:
         """Answer a request; a dropped connection and a time-out are told apart by chance only."""
         call = _call(request)
         answer = await self._wire.answer(call)
+        is_cut = answer.body is not None and any(each in call.path for each in self._wire.cut)
+        if self._wire.past is None and (is_cut or answer.status not in (200, 204, 404)):
+            self._wire.failed.append((self._wire.clock.now(), f"{call.host}{call.path}".lower()))
         if answer.status == 0:
             kind = ServiceRequestError if len(call.path) % 2 else ServiceResponseTimeoutError
             raise kind("the connection was dropped")
         body = b"" if answer.body is None else json.dumps(answer.body).encode()
-        if body and any(each in call.path for each in self._wire.cut):
+        if is_cut:
             self._wire.answered["cut off"] += 1
             body = body[: len(body) // 2]
         return _Response(request, answer, body)
