@@ -14,14 +14,17 @@ from unittest.mock import patch
 
 import pytest
 
-from keydrift.access.rbac import object_id
+from keydrift.access.permission import _other_model
+from keydrift.access.rbac import object_id, weigh
 from keydrift.adapters import http
-from keydrift.facts import Absent, Unread
+from keydrift.discovery import Discovery
+from keydrift.facts import Absent, StoreFacts, Unread
 from keydrift.model import StoreObject
 from keydrift.outbox import OutboxName
 from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
 from keydrift.row import alert_row
+from keydrift.watchlist_change import WatchlistChange
 from simulation.history import history_of
 from simulation.invariants import violations
 from simulation.run import checked, document, from_file, lived, play, shortest
@@ -109,6 +112,61 @@ async def first_caught(bug: Bug) -> int:
         if await violations(world):
             return seed
     raise AssertionError("the bug was not caught")
+
+
+@contextmanager
+def unseen_is_ended() -> Iterator[None]:
+    """What a lost verdict could not read is left out of its row, as if it had ended."""
+    with patch("keydrift.blind_spot.shown", lambda _standing, verdict: verdict):
+        yield
+
+
+@contextmanager
+def unlisted_is_none() -> Iterator[None]:
+    """Role assignments that were not listed are taken for none."""
+
+    def none_listed(facts: StoreFacts, principal_id: str, *others: Any, **more: Any) -> Any:
+        listed = facts.assignments.get(principal_id)
+        facts = replace(facts, assignments={principal_id: ()}) if isinstance(listed, Unread) else facts
+        return weigh(facts, principal_id, *others, **more)
+
+    with patch("keydrift.access.rbac.weigh", none_listed):
+        yield
+
+
+@contextmanager
+def switched_whatever_the_other_model() -> Iterator[None]:
+    """A vault that does not grant is said to have been switched, whether the other model would grant or not."""
+
+    def would_grant(case: Any, everything: Any) -> Any:
+        return _other_model(case, everything) or replace(case.weighed, doubts=())
+
+    with patch("keydrift.access.permission._other_model", would_grant):
+        yield
+
+
+@contextmanager
+def consumers_listed_once() -> Iterator[None]:
+    """The inventory is taken once, and never again."""
+
+    async def once(self: Discovery) -> WatchlistChange:
+        return await take(self) if await self._state.mark("inventory") is None else WatchlistChange()
+
+    take = Discovery.take
+    with patch.object(Discovery, "take", once):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("bug", "seed"),
+    [(unseen_is_ended, 5075), (unlisted_is_none, 21), (switched_whatever_the_other_model, 21), (consumers_listed_once, 17)],
+)
+async def test_what_the_judge_excuses_is_no_excuse(bug: Bug, seed: int) -> None:
+    """Facts of two ages, and causes that could not be read, excuse no finding that comes of neither."""
+    with bug():
+        world = await lived(history_of(seed))
+    assert await violations(world) != []
+    assert (await play(history_of(seed)))[0] == []
 
 
 # --- failing histories ---------------------------------------------------------------------------------------------------
