@@ -29,9 +29,9 @@ from keydrift.ports import Clock, RecheckQueue, StateConflictError
 from keydrift.posture import posture_document
 from keydrift.pulse import CANARY, CANARY_BACK, EVENT
 from keydrift.recheck import Recheck, canary_body, canary_in
-from keydrift.reconcile import SETTLE_AFTER, Reconciler
+from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
-from keydrift.restraint import Rush
+from keydrift.restraint import SETTLE_AFTER, Rush
 from keydrift.row import stamp
 from keydrift.state import State
 from keydrift.sweep import Sweeper
