@@ -22,7 +22,7 @@ from keydrift.declared import NOTHING_DECLARED, Declarations, ExemptionOutcome, 
 from keydrift.delivery import Deliverer
 from keydrift.document import verdict_document
 from keydrift.drift import Alert, Moment, Via
-from keydrift.facts import Facts, Principal
+from keydrift.facts import Facts, Principal, Unread
 from keydrift.inventory import ANY_TAGS, TagNames
 from keydrift.lifecycle import USUAL, Lifecycle, follow, retire
 from keydrift.model import BlindSpot, Finding, KeyBinding, State, Verdict
