@@ -234,6 +234,11 @@ def _placed[T](where: str, act: Callable[[], T]) -> T:
         raise ConfigError(f"{where}: {error}") from error
 
 
+def in_memory() -> str | None:
+    """A folder in memory where the system has one, for a state that is thrown away: no disk is waited for."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 @asynccontextmanager
 async def rehearsing(scenario: ScenarioFile, found: Worker, *, through_queue: bool = False) -> AsyncIterator[Rehearsal]:
     """Everything that a scenario needs, in a directory of its own that is removed at the end.
@@ -241,7 +246,10 @@ async def rehearsing(scenario: ScenarioFile, found: Worker, *, through_queue: bo
     Events are delivered to the function, or `through_queue`: Event Grid then puts each on the events queue.
     """
     clock = SimulatedClock(scenario.tenant.now or bootstrap.SystemClock().now().replace(microsecond=0))
-    with tempfile.TemporaryDirectory(prefix="keydrift-") as folder, serving(scenario.tenant, clock=clock) as laptop:
+    with (
+        tempfile.TemporaryDirectory(prefix="keydrift-", dir=in_memory()) as folder,
+        serving(scenario.tenant, clock=clock) as laptop,
+    ):
         state = Path(folder) / "state.db"
         async with staged(laptop.azure, clock, found, state, scenario.settings, through_queue=through_queue) as rehearsal:
             yield rehearsal

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,7 +16,7 @@ from keydrift.model import PermissionModel, Scenario
 from keydrift_local.documents import JsonObject
 from keydrift_local.expectation import difference
 from keydrift_local.local_azure import LocalAzure
-from keydrift_local.rehearsal import rehearse
+from keydrift_local.rehearsal import in_memory, rehearse
 from keydrift_local.scenario_file import load_scenario
 from keydrift_local.tenant_file import parse_tenant
 from keydrift_local.tenant_objects import Section
@@ -33,10 +34,13 @@ ANNOUNCED = tuple(cell for cell in COVERED if ROWS[cell[0]].announced and cell[2
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage() -> Iterator[Stage]:
     """One server for the module; its pages are large, since a key has up to 501 versions here."""
-    with LocalAzure(parse_tenant({"tenantId": TENANT_ID}, "test"), page_size=250) as azure:
-        yield Stage(azure, tmp_path_factory.mktemp("stage"))
+    with (
+        LocalAzure(parse_tenant({"tenantId": TENANT_ID}, "test"), page_size=250) as azure,
+        TemporaryDirectory(dir=in_memory()) as held,
+    ):
+        yield Stage(azure, Path(held))
 
 
 # --- the changes ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A local Log Analytics workspace: rows in DuckDB, queried in KQL by `duckdb-kql`.
 
-Columns come from a declared schema or from what arrives: a table is made, and widened, as rows need it.
+Columns come from a declared schema or from what arrives: a table is made, and widened, as rows need it, when somebody asks. Most
+who send rows never query them.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class LogAnalytics:
         self._lock = threading.RLock()
         self._declared: dict[str, dict[str, str]] = {}
         self._rows: dict[str, list[JsonObject]] = {}
+        self._stored: dict[str, int] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._functions: dict[str | None, dict[str, StoredFunction]] = {None: {}}
         self._connection = duckdb_kql.connect()
@@ -102,6 +104,7 @@ class LogAnalytics:
     def run(self, kql: str) -> QueryResult:
         """Run a query and tell its columns' types. `now()` and `ago()` follow the clock. Raises QueryError."""
         with self._lock:
+            self._store()
             try:
                 relation = duckdb_kql.query(
                     self._connection, kql, allow_write=False, query_now=self.clock(), functions=self._functions
@@ -117,13 +120,6 @@ class LogAnalytics:
         """Store rows; a missing TimeGenerated becomes the time of arrival, as in Azure."""
         with self._lock:
             kept = [row if row.get("TimeGenerated") else {**row, "TimeGenerated": _iso(self.clock())} for row in rows]
-            self._widen(table, kept)
-            columns = list(self._types[table])
-            marks = ", ".join("?" for _ in columns)
-            named = ", ".join(_quoted(name) for name in columns)
-            values = [[_stored(row.get(name), self._types[table][name]) for name in columns] for row in kept]
-            if values:
-                self._connection.executemany(f"INSERT INTO {_quoted(table)} ({named}) VALUES ({marks})", values)
             self._rows.setdefault(table, []).extend(dict(row) for row in kept)
         if self.on_rows is not None:
             self.on_rows(table, [dict(row) for row in kept])
@@ -135,6 +131,7 @@ class LogAnalytics:
                 self._connection.execute(f"DROP TABLE {_quoted(table)}")
             self._types.clear()
             self._rows.clear()
+            self._stored.clear()
             for table, columns in self._declared.items():
                 self._create(table, {name: _KQL_TYPES[kind] for name, kind in columns.items()})
 
@@ -143,20 +140,36 @@ class LogAnalytics:
         self._connection.execute(f"CREATE TABLE {_quoted(table)} ({definition})")
         self._types[table] = dict(types)
 
+    def _store(self) -> None:
+        """Put what has come since the last query into its tables."""
+        for table, rows in self._rows.items():
+            fresh = rows[self._stored.get(table, 0) :]
+            if not fresh:
+                continue
+            self._widen(table, fresh)
+            columns = list(self._types[table])
+            marks = ", ".join("?" for _ in columns)
+            named = ", ".join(_quoted(name) for name in columns)
+            values = [[_stored(row.get(name), self._types[table][name]) for name in columns] for row in fresh]
+            self._connection.executemany(f"INSERT INTO {_quoted(table)} ({named}) VALUES ({marks})", values)
+            self._stored[table] = len(rows)
+
     def _widen(self, table: str, rows: Sequence[JsonObject]) -> None:
-        if table not in self._types:
-            self._create(table, {"TimeGenerated": "TIMESTAMP"})
-        types = self._types[table]
+        known = self._types.get(table)
+        types = {"TimeGenerated": "TIMESTAMP"} if known is None else dict(known)
         for row in rows:
             for name, value in row.items():
                 kind = _kind(name, value)
-                known = types.get(name)
-                if known is None:
-                    self._connection.execute(f"ALTER TABLE {_quoted(table)} ADD COLUMN {_quoted(name)} {_sql(kind)}")
-                    types[name] = kind
-                elif (wider := _wider(known, kind)) != known:
-                    self._connection.execute(f"ALTER TABLE {_quoted(table)} ALTER COLUMN {_quoted(name)} TYPE {_sql(wider)}")
-                    types[name] = wider
+                types[name] = _wider(types[name], kind) if name in types else kind
+        if known is None:
+            self._create(table, types)
+            return
+        for name, kind in types.items():
+            if name not in known:
+                self._connection.execute(f"ALTER TABLE {_quoted(table)} ADD COLUMN {_quoted(name)} {_sql(kind)}")
+            elif kind != known[name]:
+                self._connection.execute(f"ALTER TABLE {_quoted(table)} ALTER COLUMN {_quoted(name)} TYPE {_sql(kind)}")
+        self._types[table] = types
 
 
 @lru_cache(maxsize=100)
