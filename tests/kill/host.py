@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 
+from keydrift import monitor, reconcile
 from keydrift.adapters.sqlite_queue import SqliteQueue
 from keydrift.bootstrap import SystemClock
 from keydrift_local import host_queue
@@ -18,6 +20,8 @@ from keydrift_local.laptop import APP
 
 # What a killed process had taken comes back while somebody still waits for it; in Azure that takes up to ten minutes
 LEASE_S = 4.0
+# No reread of what an event has had read already: it would find what a forgotten event should have told
+NO_REREAD = timedelta(days=1)
 
 
 def queue_of(name: str) -> HostQueue:
@@ -31,6 +35,9 @@ def queue_of(name: str) -> HostQueue:
 async def serve() -> None:
     """Run until killed; the port is told on standard output once everything runs."""
     host_queue.LEASE_S = LEASE_S
+    for module, name in ((reconcile, "SETTLE_AFTER"), (monitor, "SETTLE_AFTER"), (reconcile, "CONFIRM_DRIFT_AFTER")):
+        assert hasattr(module, name)
+        setattr(module, name, NO_REREAD)
     host = DevHost(APP, port=0, queues=queue_of)
     await host.start()
     print(host.port, flush=True)
