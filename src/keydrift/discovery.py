@@ -7,7 +7,7 @@ right; ARM's lists are complete. So lists are read at every sweep while they are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from logging import getLogger
@@ -20,6 +20,7 @@ from keydrift.model import KeyBinding
 from keydrift.ports import Clock, Consumers
 from keydrift.reconcile import Reconciler
 from keydrift.state import State
+from keydrift.watchlist import Watchlist
 from keydrift.watchlist_change import WatchlistChange, change_of
 
 log = getLogger(__name__)
@@ -30,6 +31,8 @@ LEGACY_INTERVAL = timedelta(hours=24)
 # As many lists as ARM answers at once for one subscription (azure-facts 5.7) are read at every sweep; beyond that, Resource Graph
 FEW_LISTS = 250
 _TAKEN, _COMPLETE, _LEGACY = "inventory", "complete inventory", "legacy settings"
+# In a mark: when the watchlist had what was listed
+_KEPT = "keptAt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,16 @@ class Sources:
     hearsay: Consumers | None = None
     always_hearsay: bool = False
     subscriptions: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """What came of a refresh: when the watchlist had what ARM listed, the `hosts` of key stores whose bindings are new or
+    changed, and whether anything was `listed` for it."""
+
+    kept_at: datetime
+    hosts: frozenset[str] = frozenset()
+    listed: bool = False
 
 
 class Discovery:
@@ -78,41 +91,67 @@ class Discovery:
             dangling = not_found(self._declarations, (*watchlist.bindings.values(), *found), inventory)
             for each in dangling:
                 log.warning("the watchlist names what cannot be seen", extra={"source": each.source, "repair": each.repair})
-            change = change_of(watchlist, found, inventory, subscriptions, unread, started)
+            change = await self._change(watchlist, found, inventory, subscriptions, unread, started)
             if inventory.hearsay:
                 change = replace(change, doubted=change.doubted | await self._unlisted(subscriptions))
+            # What an event had listed meanwhile may be newer than what is kept now
+            again = [each for each, kept_at in (await self._since(subscriptions, started)).items() if kept_at is not None]
+            change = replace(change, doubted=change.doubted | frozenset(again))
             await self._apply(change)
             body = {"unread": [unread_document(each) for each in (*unread, *dangling)]}
             await self._state.set_mark(_TAKEN, started, body)
             await self._note(inventory, unread, started)
             return change
 
-    async def refresh(self, subscriptions: Sequence[str], noticed_at: datetime) -> frozenset[str] | None:
-        """Read some subscriptions' consumers by ARM, except where that was done since the notice; returns the hosts of key stores
-        whose bindings are new or changed, None where nothing was to be read."""
+    async def refresh(self, subscriptions: Sequence[str], noticed_at: datetime) -> Refreshed:
+        """Read some subscriptions' consumers by ARM, except where that was done since the notice."""
         async with self._turn:
-            due = [each for each in subscriptions if not await self._read_since(each, noticed_at)]
-            if not due:
-                return None
-            started = self._clock.now()
-            watchlist = await self._state.watchlist()
-            inventory = await self._sources.complete.read(due, legacy=True)
-            for each in inventory.unread:
-                log.warning("the inventory of a subscription is incomplete", extra={"source": each.source, "status": each.status})
-            change = change_of(watchlist, self._found(inventory), inventory, due, inventory.unread, started)
-            await self._apply(change)
-            for subscription in due:
-                await self._state.set_mark(f"{_TAKEN} {subscription}", started, {"unlisted": bool(inventory.unread)})
-            return change.hosts
+            while due := [each for each, kept_at in (await self._since(subscriptions, noticed_at)).items() if kept_at is None]:
+                started = self._clock.now()
+                watchlist = await self._state.watchlist()
+                inventory = await self._sources.complete.read(due, legacy=True)
+                if any((await self._since(due, started)).values()):
+                    continue  # another worker has kept a newer list meanwhile, which this one is not to overwrite
+                for each in inventory.unread:
+                    extra = {"source": each.source, "status": each.status}
+                    log.warning("the inventory of a subscription is incomplete", extra=extra)
+                change = await self._change(watchlist, self._found(inventory), inventory, due, inventory.unread, started)
+                await self._apply(change)
+                for subscription in due:
+                    body = {"unlisted": bool(inventory.unread), _KEPT: self._clock.now().isoformat()}
+                    await self._state.set_mark(f"{_TAKEN} {subscription}", started, body)
+                return Refreshed(kept_at=self._clock.now(), hosts=change.hosts, listed=True)
+            kept = [at for at in (await self._since(subscriptions, noticed_at)).values() if at is not None]
+            return Refreshed(kept_at=max(kept, default=noticed_at))
 
     async def _unlisted(self, subscriptions: Sequence[str]) -> frozenset[str]:
         """The subscriptions whose consumers an event asked for and ARM did not list: hearsay proves none of them gone."""
         bodies = await asyncio.gather(*(self._state.mark_body(f"{_TAKEN} {each}") for each in subscriptions))
         return frozenset(each for each, body in zip(subscriptions, bodies, strict=True) if body and body.get("unlisted"))
 
-    async def _read_since(self, subscription: str, at: datetime) -> bool:
-        marks = [await self._state.mark(name) for name in (_COMPLETE, f"{_TAKEN} {subscription}")]
-        return any(mark is not None and mark >= at for mark in marks)
+    async def _change(
+        self,
+        before: Watchlist,
+        found: Sequence[KeyBinding],
+        inventory: Inventory,
+        subscriptions: Sequence[str],
+        unread: Sequence[Unread],
+        started: datetime,
+    ) -> WatchlistChange:
+        """What the inventory changes in the watchlist as it is now: another worker may have kept an older list meanwhile."""
+        change = change_of(await self._state.watchlist(), found, inventory, subscriptions, unread, started)
+        return replace(change, gone=tuple(each for each in change.gone if each.id in before.bindings))
+
+    async def _since(self, subscriptions: Sequence[str], at: datetime) -> Mapping[str, datetime | None]:
+        kept = await asyncio.gather(*(self._listed_since(each, at) for each in subscriptions))
+        return dict(zip(subscriptions, kept, strict=True))
+
+    async def _listed_since(self, subscription: str, at: datetime) -> datetime | None:
+        """When the watchlist had what a list showed that was begun since; None where none was."""
+        marks = [await self._state.mark_body(name) for name in (_COMPLETE, f"{_TAKEN} {subscription}")]
+        since = [mark for mark in marks if mark is not None and datetime.fromisoformat(str(mark["at"])) >= at]
+        # A mark of an earlier release does not tell: by now it has
+        return min((datetime.fromisoformat(str(each.get(_KEPT, self._clock.now()))) for each in since), default=None)
 
     async def _is_due(self, name: str, now: datetime, interval: timedelta) -> bool:
         last = await self._state.mark(name)
@@ -123,7 +162,8 @@ class Discovery:
         if unread:
             return
         if not inventory.hearsay:
-            await self._state.set_mark(_COMPLETE, started, {"lists": inventory.lists})
+            body = {"lists": inventory.lists, _KEPT: self._clock.now().isoformat()}
+            await self._state.set_mark(_COMPLETE, started, body)
         if inventory.legacy_read:
             await self._state.set_mark(_LEGACY, started, {})
 

@@ -184,7 +184,9 @@ class Monitor:
             )
             return
         if recheck.consumers:
-            await self._refresh(recheck)
+            # Facts that were read since the notice, and judged for the consumers as they were before, do not answer it
+            kept_at = await self._refresh(recheck)
+            recheck = replace(recheck, noticed_at=max(recheck.noticed_at, kept_at - timedelta.resolution))
         if not recheck.host:
             return
         # One at a time: of a burst's rechecks the first reads the key store, and the others then find themselves answered
@@ -201,17 +203,18 @@ class Monitor:
             else:
                 return
 
-    async def _refresh(self, recheck: Recheck) -> None:
-        """Read the inventory again unless that was done since the notice."""
+    async def _refresh(self, recheck: Recheck) -> datetime:
+        """Read the inventory again unless that was done since the notice; returns when the watchlist had what it showed."""
         if recheck.subscriptions:
             refreshed = await self._discovery.refresh(recheck.subscriptions, recheck.noticed_at)
-            changed = refreshed or frozenset()
-            if refreshed is not None and recheck.via is Via.EVENT:
+            changed, kept_at = refreshed.hosts, refreshed.kept_at
+            if refreshed.listed and recheck.via is Via.EVENT:
                 # Azure's reads of a consumer can lag behind its event as much as those of a key store
                 due = self._clock.now() + SETTLE_AFTER
                 await self._ask([""], replace(recheck, noticed_at=due, via=Via.SETTLE), SETTLE_AFTER)
         else:
             changed = (await self._discovery.take()).hosts
+            kept_at = self._clock.now()
         elsewhere = changed - {recheck.host}
         # The consumer may need a key of another key store now, which nobody has asked for yet, nor been told who changed it
         now = self._clock.now()
@@ -220,14 +223,16 @@ class Monitor:
             for each in heard:
                 await self._state.hear(host, each)
         await self._ask(sorted(elsewhere), Recheck(host="", noticed_at=now, via=recheck.via), timedelta())
+        return kept_at
 
     async def sweep(self) -> None:
         """Refresh the inventory, then reconcile every watched key store."""
         started = self._clock.now()
         doubted = (await self._discovery.take()).doubted
         if doubted:
-            # Hearsay says that a consumer names another key there: ARM's word counts
-            asked = Recheck(host="", noticed_at=started, via=Via.SWEEP, consumers=True, subscriptions=tuple(sorted(doubted)))
+            # Hearsay says that a consumer names another key there, or a list was older than an event's: ARM's word of now counts
+            now = self._clock.now()
+            asked = Recheck(host="", noticed_at=now, via=Via.SWEEP, consumers=True, subscriptions=tuple(sorted(doubted)))
             await self._ask([""], asked, timedelta())
         sweep_id = str(uuid5(_SWEEPS, started.isoformat()))
         shows = not self._posture_interval or await self._state.claim("posture", started, self._posture_interval - _EARLY)

@@ -111,6 +111,8 @@ class Reconciler:
         verdicts = self._decided(bindings, facts, now)
         if (await self._memory.store(recheck.host)).etag != store.etag:
             raise StateConflictError(f"`{recheck.host}` was read and recorded by another worker meanwhile")
+        if (await self._memory.watchlist()).at(recheck.host) != bindings:
+            raise StateConflictError(f"what needs the keys of `{recheck.host}` has changed while it was read")
         moment = Moment(now=now, via=recheck.via, heard=await self._memory.heard(recheck.host, now))
         kept: list[_Judged] = []
         try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from keydrift_local.local_azure import LocalAzure
 from keydrift_local.tenant_file import parse_tenant
 from simulation.history import History, history_of, model_of
-from simulation.invariants import violations
+from simulation.invariants import ALERTS, violations
 from simulation.world import World
 
 # Steps that a scenario file does not know; the others can be rehearsed
@@ -47,8 +47,10 @@ async def lived(history: History) -> World:
 async def play(history: History) -> tuple[list[str], Counter[str]]:
     """Play a history to its end; what is wrong, and what came about."""
     world = await lived(history)
-    rows = Counter(f"alert {row['Kind']}" for _, stream, row in world.wire.rows if "Alerts" in stream)
-    return await violations(world), world.counts + world.wire.answered + rows
+    rows = [row for _, stream, row in world.wire.rows if stream == ALERTS]
+    told = Counter(f"alert {row['Kind']}" for row in rows)
+    drifts = Counter(f"drift {code}" for row in rows for code in row["FindingCodes"] if row["Kind"] != "resolved")
+    return await violations(world), world.counts + world.wire.answered + told + drifts
 
 
 def checked(history: History) -> list[str]:

@@ -94,7 +94,8 @@ class Wire:
         self.clock.tick(self._chance.randrange(1, 40))
         found = self._ingested(call) if INGESTION in call.host else self._shown(call)
         if found.status not in (200, 204, 404):
-            self.answered[f"HTTP {found.status}" if found.status else "no answer"] += 1
+            asked_to_wait = " with Retry-After" if "Retry-After" in found.headers else ""
+            self.answered[f"HTTP {found.status}{asked_to_wait}" if found.status else "no answer"] += 1
         return found
 
     def _ingested(self, call: Call) -> Answer:

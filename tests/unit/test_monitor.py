@@ -34,7 +34,7 @@ from support.builders import (
     unread,
 )
 from support.events import key_vault_event, resource_event
-from support.world import World
+from support.world import FakeConsumers, World
 
 APP = "262044b1-e2ce-469f-a196-69ab7ada62d3"
 BINDING = binding(Scenario.BACKUP_VAULT_CMK)
@@ -130,6 +130,87 @@ async def test_an_event_about_a_consumer_reads_the_inventory() -> None:
     await asyncio.gather(*(world.monitor.recheck(body) for body in bodies))
     assert world.consumers.reads == 1
     assert len(world.collector.reads) == 1
+
+
+@pytest.mark.parametrize("crashed", [False, True], ids=["at once", "again after a crash"])
+async def test_facts_read_before_the_consumers_were_listed_do_not_answer_an_event_about_them(crashed: bool) -> None:
+    """While an event's consumers are listed another recheck judges the key store for the consumers as they were: the event's own
+    recheck reads it again, also where the worker that listed them was gone before it could."""
+    world = await _world(BACKUP_VAULT)
+    await world.monitor.receive(json.dumps(resource_event("Microsoft.DataProtection/backupVaults/write", BACKUP_VAULT)))
+    (body,) = world.queue.bodies
+    noticed = world.clock.now()
+    world.clock.advance(1)
+
+    async def another_recheck() -> None:
+        await world.reconciler.reconcile(Recheck(host=VAULT_HOST, noticed_at=world.clock.now(), via=Via.SWEEP))
+        world.clock.advance(1)
+
+    world.consumers.meanwhile = another_recheck
+    if crashed:
+        await world.monitor._discovery.refresh([SUBSCRIPTION], noticed)
+        world.clock.advance(1)
+    await world.monitor.recheck(body)
+    assert (world.consumers.reads, len(world.collector.reads)) == (1, 2)
+    await world.monitor.recheck(body)
+    assert (world.consumers.reads, len(world.collector.reads)) == (1, 2)
+
+
+def _beside(world: World, inventory: Inventory) -> World:
+    """Another worker, to which ARM shows this."""
+    other = world.beside()
+    other.consumers = FakeConsumers(inventory)
+    other._make()
+    return other
+
+
+async def test_an_older_list_of_consumers_does_not_overwrite_a_newer_one() -> None:
+    """While a worker lists a vault as gone, another lists it as back, and is done first: it stays."""
+    world = await _world(BACKUP_VAULT)
+    other, noticed = _beside(world, _inventory(BACKUP_VAULT)), world.clock.now()
+    world.consumers.inventory = _inventory()
+
+    async def the_other_lists() -> None:
+        world.clock.advance(1)
+        await other.monitor._discovery.refresh([SUBSCRIPTION], world.clock.now())
+
+    world.consumers.meanwhile = the_other_lists
+    await world.monitor._discovery.refresh([SUBSCRIPTION], noticed)
+    assert set((await world.state.watchlist()).bindings) == {each.id for each in _found(BACKUP_VAULT)}
+    assert (world.consumers.reads, other.consumers.reads) == (1, 1)
+
+
+async def test_an_older_list_that_is_kept_meanwhile_does_not_stay() -> None:
+    """While a worker lists a vault as back, an older list by which it is gone is kept: it comes back all the same."""
+    world = await _world(BACKUP_VAULT)
+    (known,) = _found(BACKUP_VAULT)
+
+    async def the_older_list_is_kept() -> None:
+        await world.beside().state.watch([], [known.id])
+
+    world.consumers.meanwhile = the_older_list_is_kept
+    await world.monitor._discovery.refresh([SUBSCRIPTION], world.clock.now())
+    assert set((await world.state.watchlist()).bindings) == {known.id}
+
+
+async def test_a_sweep_asks_for_what_an_event_had_listed_meanwhile() -> None:
+    """A sweep's list may be older than an event's that was kept while it was read: that subscription is listed once more."""
+    world = await _world(BACKUP_VAULT)
+    other = _beside(world, _inventory(BACKUP_VAULT))
+
+    async def an_event_has_it_listed() -> None:
+        world.clock.advance(1)
+        await other.monitor._discovery.refresh([SUBSCRIPTION], world.clock.now())
+        world.clock.advance(1)
+
+    world.consumers.meanwhile = an_event_has_it_listed
+    await world.monitor.sweep()
+    asked = [each for each in world.asked if each["consumers"]]
+    assert [(each["host"], each["subscriptions"]) for each in asked] == [("", [SUBSCRIPTION])]
+    world.consumers.meanwhile = None
+    world.clock.advance(1)
+    await world.monitor.recheck(world.queue.bodies[0])
+    assert world.consumers.reads == 2
 
 
 async def test_consumers_settle_too() -> None:

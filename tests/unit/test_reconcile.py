@@ -43,6 +43,24 @@ def _delays(world: World, since: datetime) -> list[tuple[float, str]]:
     return [((datetime.fromisoformat(each["noticedAt"]) - since).total_seconds(), each["via"]) for each in world.asked]
 
 
+async def test_bindings_that_change_while_their_key_store_is_read_are_judged_as_they_are_now() -> None:
+    """What was read for the consumers as they were is not recorded: the key store is read again for them as they are."""
+    world = await _world()
+    changed = replace(BINDING, consumers=tuple(replace(each, location="northeurope") for each in BINDING.consumers))
+
+    async def another_worker_lists() -> None:
+        await world.beside().state.watch([changed])
+
+    world.collector.meanwhile = another_worker_lists
+    with pytest.raises(StateConflictError):
+        await world.reconciler.reconcile(_recheck(world))
+    assert await world.state.remembered(BINDING.id) is None
+    assert (await world.state.store(VAULT_HOST)).read_at is None
+    world.collector.meanwhile = None
+    await world.reconciler.reconcile(_recheck(world))
+    assert await world.state.remembered(BINDING.id) is not None
+
+
 async def test_facts_read_since_answer_a_recheck() -> None:
     """A recheck asked for before the recorded facts were read costs no read; one asked for afterwards costs one."""
     world = await _world()
