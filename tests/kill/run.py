@@ -23,6 +23,7 @@ from keydrift.bootstrap import SystemClock
 from keydrift.monitor import ACTOR_GRACE
 from keydrift.ports import EntityStore
 from keydrift.reconcile import SECOND_READ_AFTER
+from keydrift.restraint import SETTLE_AFTER
 from keydrift.settings import DEFAULT_EVENTS_QUEUE
 from keydrift.state import State
 from keydrift_local.host_queue import QueueSettings
@@ -38,12 +39,11 @@ from simulation.world import World
 
 _QUEUES = QueueSettings.from_host_json(json.loads((APP / "host.json").read_text(encoding="utf-8")))
 # The longest that a change may need to be told by its event once nothing is killed any more: as many leases and waits as a
-# message has tries, the wait for an actor, and the second read of what was unreadable at first. No reread hides a forgotten event
-# (`kill.host`)
+# message has tries, the wait for an actor, that of one in a crowd, and the second read of what was unreadable at first. No reread
+# hides a forgotten event (`kill.host`)
 CALM_S = (
     _QUEUES.max_dequeue_count * (LEASE_S + _QUEUES.visibility_timeout_s)
-    + ACTOR_GRACE.total_seconds()
-    + SECOND_READ_AFTER.total_seconds()
+    + (ACTOR_GRACE + SETTLE_AFTER + SECOND_READ_AFTER).total_seconds()
 )
 _CALM_EVERY = 20
 _LOOK_EVERY_S = 0.25
