@@ -45,7 +45,7 @@ types: $(STAMP)
 	@$(VENV)/bin/mypy
 
 unit: $(STAMP)
-	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope $(ARGS)
+	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 infra: $(CHECKOV)/.set-up ## checkov over infra/
 	@$(CHECKOV)/bin/python .ci/checkov.py
