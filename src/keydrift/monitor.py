@@ -81,6 +81,7 @@ class Monitor:
 
     async def receive(self, payload: str) -> None:
         """Take an event (or a batch): notices become rechecks, what cannot be decoded is kept and looked into."""
+        kept: dict[str, None] = {}
         for decoded in decode(payload):
             match decoded:
                 case ChangeNotice() as notice:
@@ -90,7 +91,7 @@ class Monitor:
                 case NotOurs(event_id=event_id, event_type=event_type, reason=reason):
                     log.debug("not ours", extra={"event_id": event_id, "event_type": event_type, "reason": reason})
                 case Undecodable() as undecodable:
-                    await self._undecodable(undecodable, payload)
+                    await self._undecodable(undecodable, payload, kept)
         await self._note_event()
 
     async def _note_event(self) -> None:
@@ -141,12 +142,18 @@ class Monitor:
     def _is_watched(self, subscription: str) -> bool:
         return not self._subscriptions or subscription in {each.lower() for each in self._subscriptions}
 
-    async def _undecodable(self, undecodable: Undecodable, payload: str) -> None:
+    async def _undecodable(self, undecodable: Undecodable, payload: str, kept: dict[str, None]) -> None:
+        """`kept` are the ids of this payload's events that are dead letters already: the payload is kept with the first of them,
+        since a batch of many would be kept as many times over."""
         now = self._clock.now()
         event_id = undecodable.event_id or "unknown"
         log.warning("an event could not be decoded", extra={"event_id": event_id, "reason": str(undecodable.error)})
-        body = {"at": now.isoformat(), "error": str(undecodable.error), "payload": kept_of(payload)}
-        await self._state.dead_letter(now, event_id, body)
+        if event_id not in kept:
+            shown = f"kept with event `{next(iter(kept))}`" if kept else kept_of(payload)
+            await self._state.dead_letter(
+                now, event_id, {"at": now.isoformat(), "error": str(undecodable.error), "payload": shown}
+            )
+            kept[event_id] = None
         hint = undecodable.hint or ResourceId.parse("/")
         watchlist = await self._state.watchlist()
         concerned = watchlist.affected_by(

@@ -427,3 +427,16 @@ async def test_posture_shows_the_last_verdicts() -> None:
     assert (first["source"], first["monitor_version"]) == ("monitor", __version__)
     (before,), (after,) = (json.loads(json.dumps(each["bindings"])) for each in (first, second))
     assert (before["verdict"], before["read_at"] < after["read_at"]) == ("held", True)
+
+
+async def test_a_batch_that_cannot_be_read_is_kept_once() -> None:
+    """Of a thousand unreadable events in one batch each is a dead letter with its reason, and the first has the batch."""
+    world = await _world(BACKUP_VAULT)
+    batch = [{"id": f"e{number % 1000}", "eventType": None, "data": "x" * 20} for number in range(1500)]
+    await world.monitor.receive(json.dumps(batch))
+    letters = await world.state.dead_letters()
+    assert len(letters) == 1000
+    assert all(each["error"] for each in letters)
+    payloads = sorted((str(each["payload"]) for each in letters), key=len)
+    assert payloads[-1].startswith('[{"id": "e0"')
+    assert set(payloads[:-1]) == {"kept with event `e0`"}
