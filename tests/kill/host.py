@@ -18,8 +18,10 @@ from keydrift_local.devhost import DevHost
 from keydrift_local.host_queue import HostQueue, StorageHostQueue
 from keydrift_local.laptop import APP
 
-# What a killed process had taken comes back while somebody still waits for it; in Azure that takes up to ten minutes
-LEASE_S = 4.0
+# What a killed process had taken comes back while somebody still waits for it; in Azure that takes up to ten minutes. This host
+# does not renew a lease, so it is longer than an invocation takes on a busy machine: else five of one message run beside each
+# other, and the next takes it for poison
+LEASE_S = 12.0
 # No reread of what an event has had read already: it would find what a forgotten event should have told
 NO_REREAD = timedelta(days=1)
 
