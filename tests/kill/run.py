@@ -94,17 +94,14 @@ async def survive(plan: Plan, storage: Storage, entities: EntityStore, folder: P
         for number in range(1, plan.kills + 1):
             await _round(load, plan)
             if number % _CALM_EVERY == 0 or number == plan.kills:
-                wrong += await _calm(load, plan)
+                wrong += await _calm(load, plan, entities)
         await load.end()
         rows = load.rows
         judge = Witness(Aftermath(load.snapshots, rows))
         wrong += await _judged(rows, judge)
-        arrived = {row["AlertId"] for row in rows}
-        # What arrived and was not marked as delivered before the kill would be sent once more: at least once, with the same id
-        waiting = [each for each in await State(entities).undelivered() if each.row["AlertId"] not in arrived]
-        wrong += [f"an alert was never delivered: {each.row_key}" for each in waiting]
+        wrong += await _waiting(rows, entities)
         load.counts["rows"] = len(rows)
-        load.counts["alerts"] = len(arrived)
+        load.counts["alerts"] = len({row["AlertId"] for row in rows})
         return wrong, load.counts
 
 
@@ -130,9 +127,9 @@ async def _round(load: Load, plan: Plan) -> None:
     await load.kill()
 
 
-async def _calm(load: Load, plan: Plan) -> list[str]:
-    """Nothing is killed for a while: what was told last has to become what is true, by events alone. Who runs just now is killed
-    before, since it may leave Log Analytics alone for minutes (`delivery.PAUSES`).
+async def _calm(load: Load, plan: Plan, entities: EntityStore) -> list[str]:
+    """Nothing is killed for a while: by events alone, what was told last has to become what is true, and everything arrives. Who
+    runs just now is killed before, since it may leave Log Analytics alone for minutes (`delivery.PAUSES`).
 
     A message whose every try was killed is told as `recheck-failed`, and the next sweep takes it up (architecture, "nothing is
     dropped"): only then there is one.
@@ -144,7 +141,7 @@ async def _calm(load: Load, plan: Plan) -> list[str]:
     await asyncio.wait_for(load.delivered(), CALM_S)
     judge = Witness(Aftermath(load.snapshots, []))
     swept = False
-    while wrong := await _unsettled(load.rows, judge):
+    while wrong := [*await _unsettled(load.rows, judge), *await _waiting(load.rows, entities)]:
         if not swept and _failed_for_good(load.rows):
             swept = True
             load.counts["recheck failed for good"] += 1
@@ -154,6 +151,13 @@ async def _calm(load: Load, plan: Plan) -> list[str]:
         await asyncio.sleep(_LOOK_EVERY_S)
     load.counts["calm"] += 1
     return []
+
+
+async def _waiting(rows: Sequence[Row], entities: EntityStore) -> list[str]:
+    """The alerts that did not arrive. What did, and was not marked as delivered before a kill, would be sent once more."""
+    arrived = {row["AlertId"] for row in rows}
+    waiting = [each for each in await State(entities).undelivered() if each.row["AlertId"] not in arrived]
+    return [f"an alert was never delivered: {each.row_key}" for each in waiting]
 
 
 def _failed_for_good(rows: Sequence[Row]) -> bool:
