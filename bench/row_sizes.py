@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from sweep_tenant import BACKUP_APP_ID, Size, generated
 
-from keydrift.actor import Explanation
+from keydrift.alerts.actor import Explanation
+from keydrift.alerts.row import alert_row, posture_row
 from keydrift.drift import Alert, Kind, Via, alert_id
 from keydrift.health import HealthCheck, HealthReading, HealthStatus, health_row
 from keydrift.model import State, Verdict
 from keydrift.ports import Clock
 from keydrift.reading import reading
-from keydrift.row import alert_row, posture_row
 from keydrift.scan import ScanResult, scan
 from keydrift.settings import Settings
 from keydrift_local.laptop import serving

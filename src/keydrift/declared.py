@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from keydrift.blind_spot import reckoned
+from keydrift.alerts.blind_spot import reckoned
 from keydrift.catalogue import CODES
 from keydrift.facts import Unread
 from keydrift.inventory import ANY_TAGS, Inventory, TagNames, placed

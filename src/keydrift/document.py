@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from keydrift.alerts.row import exemption_document, finding_document, proof_document, stamp
 from keydrift.catalogue import severity_of
 from keydrift.declared import NOT_EXEMPT, ExemptionOutcome
 from keydrift.facts import Unread
 from keydrift.model import AppIdentity, Verdict
-from keydrift.row import exemption_document, finding_document, proof_document, stamp
 
 
 def unread_document(unread: Unread) -> dict[str, object]:

@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-from keydrift import blind_spot
-from keydrift.actor import Explanation, Heard, explain, fitting_operations
-from keydrift.cause import cause_key, grants_of, grants_through_groups, vanished_grants
-from keydrift.change import Change, change_between
+from keydrift.alerts import blind_spot
+from keydrift.alerts.actor import Explanation, Heard, explain, fitting_operations
+from keydrift.alerts.cause import cause_key, grants_of, grants_through_groups, vanished_grants
+from keydrift.alerts.change import Change, change_between
+from keydrift.alerts.propagation import lag_of_loss, lag_of_repair
+from keydrift.alerts.record import BindingRecord, Standing
 from keydrift.declared import LAPSED, NOT_EXEMPT, ExemptionOutcome
 from keydrift.model import State, Verdict
-from keydrift.propagation import lag_of_loss, lag_of_repair
-from keydrift.record import BindingRecord, Standing
 
 CONFIRM_AFTER = timedelta(minutes=1)
 # The row's `Reason` where nothing needs the key any more

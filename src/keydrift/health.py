@@ -10,7 +10,7 @@ from types import MappingProxyType
 from uuid import UUID, uuid5
 
 from keydrift import __version__
-from keydrift.row import SCHEMA_VERSION, stamp
+from keydrift.alerts.row import SCHEMA_VERSION, stamp
 
 _READINGS = UUID("6b3f0c7e-6a0f-5a35-9a3d-0a4de5c1f7d2")
 

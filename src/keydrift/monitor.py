@@ -16,13 +16,14 @@ from types import MappingProxyType
 from typing import cast
 from uuid import UUID, uuid5
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.history import standing_since
+from keydrift.alerts.row import stamp
 from keydrift.delivery import Deliverer
 from keydrift.discovery import Discovery
 from keydrift.drift import Via
 from keydrift.errors import DecodeError
 from keydrift.events import Canary, NotOurs, Undecodable, decode
-from keydrift.history import standing_since
 from keydrift.kept_payload import kept as kept_of
 from keydrift.model import ChangeNotice
 from keydrift.ports import Clock, RecheckQueue, StateConflictError
@@ -32,7 +33,6 @@ from keydrift.recheck import Recheck, canary_body, canary_in
 from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
 from keydrift.restraint import SETTLE_AFTER, Rush
-from keydrift.row import stamp
 from keydrift.state import State
 from keydrift.sweep import Sweeper
 from keydrift.watchlist import may_need_key

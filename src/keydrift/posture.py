@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from keydrift import __version__
-from keydrift.row import SCHEMA_VERSION, stamp
+from keydrift.alerts.row import SCHEMA_VERSION, stamp
 
 
 def posture_document(

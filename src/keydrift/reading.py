@@ -62,11 +62,11 @@ def reading(settings: Settings, clock: Clock) -> Reading:
     from keydrift.adapters.managed_hsm import ManagedHsmReader
     from keydrift.adapters.pacing import PacedTransport, ReadBudget
     from keydrift.adapters.resource_graph import ResourceGraph
+    from keydrift.alerts.flapping import Damping
+    from keydrift.alerts.lifecycle import Lifecycle
     from keydrift.bulk.collector import BulkCollector
     from keydrift.collect import Collector, Readers
-    from keydrift.flapping import Damping
     from keydrift.inventory import TagNames
-    from keydrift.lifecycle import Lifecycle
     from keydrift.reconcile import Policy
 
     # First: where the file is wrong, nothing has been opened yet that would have to be closed

@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from logging import getLogger
 
-from keydrift import blind_spot
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
+from keydrift.alerts import blind_spot
+from keydrift.alerts.lifecycle import USUAL, Lifecycle, follow, retire
+from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.repointing import tell_repointing
+from keydrift.alerts.row import alert_row, posture_row
 from keydrift.bulk.lists import Spread
 from keydrift.catalogue import CODES
 from keydrift.collect import Collector, Known
@@ -24,14 +28,10 @@ from keydrift.document import verdict_document
 from keydrift.drift import Alert, Moment, Via
 from keydrift.facts import Facts, Principal, Unread
 from keydrift.inventory import ANY_TAGS, TagNames
-from keydrift.lifecycle import USUAL, Lifecycle, follow, retire
 from keydrift.model import BlindSpot, Finding, KeyBinding, State, Verdict
 from keydrift.ports import Clock, DeliveryError, RecheckQueue, RowSink, StateConflictError
 from keydrift.recheck import Recheck
-from keydrift.record import BindingRecord
-from keydrift.repointing import tell_repointing
 from keydrift.restraint import SETTLE_AFTER
-from keydrift.row import alert_row, posture_row
 from keydrift.state import Remembered
 from keydrift.state import State as Memory
 from keydrift.store_record import StoreRecord, advanced, count_is_due, counts_of, objects_known

@@ -12,11 +12,11 @@ from datetime import datetime
 from urllib.parse import quote
 
 from keydrift import __version__
+from keydrift.alerts.row import stamp
 from keydrift.catalogue import CODES, Code
 from keydrift.declared import ExemptionOutcome
 from keydrift.facts import Unread
 from keydrift.model import Finding, State, Verdict
-from keydrift.row import stamp
 
 type Document = dict[str, object]
 

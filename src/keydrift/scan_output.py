@@ -16,12 +16,12 @@ from uuid import uuid4
 from rich.console import Console
 
 from keydrift import ocsf, sarif
+from keydrift.alerts.row import posture_row
 from keydrift.console import print_scan, stderr
 from keydrift.document import unread_document, verdict_document
 from keydrift.errors import ConfigError
 from keydrift.page.render import page
 from keydrift.posture import posture_document
-from keydrift.row import posture_row
 from keydrift.scan import ScanResult
 
 PAGE_FILE = Path("keydrift-posture.html")

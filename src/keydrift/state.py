@@ -20,13 +20,13 @@ from datetime import datetime, timedelta
 from typing import cast
 from uuid import uuid4
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.history import PastAlert, with_alerts
+from keydrift.alerts.record import BindingRecord
 from keydrift.errors import DecodeError
-from keydrift.history import PastAlert, with_alerts
 from keydrift.model import KeyBinding
 from keydrift.outbox import Outbox, OutboxName, PendingAlert
 from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
-from keydrift.record import BindingRecord
 from keydrift.store_record import StoreRecord, store_document, store_record
 from keydrift.stored import (
     binding_document,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Earlier, KeyObject
 from keydrift.key_uri import KeyUri

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from keydrift.alerts.record import BindingRecord, Flapping, Standing
 from keydrift.errors import DecodeError
 from keydrift.model import State
-from keydrift.record import BindingRecord, Flapping, Standing
 from keydrift.stored_fields import Document, at_text, maybe, member, number, text, texts, time, times, word
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from keydrift.actor import Explanation
-from keydrift.actor_lookup import actor_lookup
+from keydrift.alerts.actor import Explanation
+from keydrift.alerts.actor_lookup import actor_lookup
+from keydrift.alerts.change import Change
 from keydrift.catalogue import CODES
-from keydrift.change import Change
 from keydrift.drift import Alert, Kind, Via
 from keydrift.model import Finding, KeyBinding, PermissionModel, Scenario, State, Verdict
 from support.builders import NOW, binding, key_at

@@ -10,15 +10,15 @@ from datetime import datetime
 import pytest
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
-from keydrift.actor import Explanation
 from keydrift.adapters.event_topic import EventTopicSink
+from keydrift.alerts.actor import Explanation
+from keydrift.alerts.row import alert_row
 from keydrift.bootstrap import alert_sinks
 from keydrift.drift import Alert, Kind, Via
 from keydrift.model import Scenario, State
 from keydrift.ocsf import alert_finding
 from keydrift.outbox import OutboxName
 from keydrift.ports import DeliveryError
-from keydrift.row import alert_row
 from keydrift.settings import Settings
 from keydrift_local.azure.event_topic import TOPIC_ENDPOINT
 from keydrift_local.local_azure import LocalAzure, Request

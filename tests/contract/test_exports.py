@@ -16,12 +16,12 @@ from ocsf_json_schema.loader import get_ocsf_schema
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
 from keydrift import ocsf, sarif
-from keydrift.actor import Confidence, Explanation, Heard
+from keydrift.alerts.actor import Confidence, Explanation, Heard
+from keydrift.alerts.row import alert_row, posture_row
 from keydrift.catalogue import CODES, level_of
 from keydrift.declared import NOT_EXEMPT, Exemption, ExemptionOutcome, Match
 from keydrift.drift import Alert, Kind, Via, alert_id
 from keydrift.model import Actor, ChangeNotice, Finding, PermissionModel, Scenario, State, Verdict
-from keydrift.row import alert_row, posture_row
 from support.azurite import install_node_modules
 from support.builders import NOW, TENANT, VAULT, rid, unread
 from support.postures import lost_finding, mixed, verdict

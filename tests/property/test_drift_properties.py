@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.record import BindingRecord
 from keydrift.catalogue import CODES
 from keydrift.drift import Alert, Comparison, Kind, Moment, Via, alert_id, compare
 from keydrift.facts import Principal
 from keydrift.model import Actor, ChangeNotice, Effect, Finding, ProofStep, Scenario, State, Verdict
-from keydrift.record import BindingRecord
 from keydrift.stored_record import record_document, record_from
 from support.builders import APP_OBJECT, NOW, VAULT, assignment, binding, rid
 

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keydrift.alerts.flapping import CALMED, FLAPPING, Damping
+from keydrift.alerts.lifecycle import Lifecycle, Outcome, follow, retire
+from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.reminder import REMINDER
 from keydrift.catalogue import CODES, severity_of_codes
 from keydrift.drift import Alert, Kind, Moment, Via
-from keydrift.flapping import CALMED, FLAPPING, Damping
-from keydrift.lifecycle import Lifecycle, Outcome, follow, retire
 from keydrift.model import Finding, Scenario, State, Verdict
-from keydrift.record import BindingRecord
-from keydrift.reminder import REMINDER
 from keydrift.stored_record import record_document, record_from
 from support.builders import NOW, binding
 

@@ -17,13 +17,13 @@ import pytest
 from keydrift.access.permission import _other_model
 from keydrift.access.rbac import object_id, weigh
 from keydrift.adapters import http
+from keydrift.alerts.row import alert_row
 from keydrift.discovery import Discovery
 from keydrift.facts import Absent, StoreFacts, Unread
 from keydrift.model import StoreObject
 from keydrift.outbox import OutboxName
 from keydrift.reconcile import Reconciler
 from keydrift.resource_id import ResourceId
-from keydrift.row import alert_row
 from keydrift.watchlist_change import WatchlistChange
 from simulation.history import history_of
 from simulation.invariants import violations
@@ -117,7 +117,7 @@ async def first_caught(bug: Bug) -> int:
 @contextmanager
 def unseen_is_ended() -> Iterator[None]:
     """What a lost verdict could not read is left out of its row, as if it had ended."""
-    with patch("keydrift.blind_spot.shown", lambda _standing, verdict: verdict):
+    with patch("keydrift.alerts.blind_spot.shown", lambda _standing, verdict: verdict):
         yield
 
 

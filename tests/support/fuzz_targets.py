@@ -24,7 +24,6 @@ import azure.functions as func
 from azure.core.credentials import AccessToken
 
 from keydrift import bootstrap
-from keydrift.actor import Heard
 from keydrift.adapters import arm_decode, doctor_reader, inventory_decode, probe_reader
 from keydrift.adapters.arm_inventory import ArmInventory
 from keydrift.adapters.authorization import AuthorizationReader
@@ -38,6 +37,8 @@ from keydrift.adapters.managed_hsm import ManagedHsmReader
 from keydrift.adapters.resource_graph import ResourceGraph
 from keydrift.adapters.watchlist_file import read_watchlist
 from keydrift.adapters.wire import Node
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.record import BindingRecord
 from keydrift.drift import Moment, Via, compare
 from keydrift.errors import ConfigError, DecodeError
 from keydrift.events import decode
@@ -45,7 +46,6 @@ from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Effect, Finding, PermissionModel, ProofStep, Scenario, State, StoreObject
 from keydrift.ports import Entity, StateError
 from keydrift.recheck import Recheck
-from keydrift.record import BindingRecord
 from keydrift.resource_id import ResourceId
 from keydrift.state import _store_from
 from keydrift.stored import (
@@ -333,11 +333,11 @@ def _stored(data: bytes) -> None:
 
 def _rows(data: bytes) -> None:
     """Alerts and postures of names that somebody chose: whole rows, in UTF-8, with every string unchanged but for surrogates."""
+    from keydrift.alerts.row import alert_row, posture_row
     from keydrift.declared import NOT_EXEMPT
     from keydrift.document import verdict_document
     from keydrift.page.answer import answered
     from keydrift.posture import posture_document
-    from keydrift.row import alert_row, posture_row
 
     said = Node(as_text(data)[:5_000]).text() or "x"
     of = builders.binding(Scenario.BACKUP_VAULT_CMK)

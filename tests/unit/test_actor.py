@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from keydrift.actor import LAG, Confidence, Heard, explain, fitting_operations
+from keydrift.alerts.actor import LAG, Confidence, Heard, explain, fitting_operations
 from keydrift.catalogue import CODES
 from keydrift.model import Actor, ChangeNotice
 from support.builders import NOW, STRANGER, VAULT, assignment, rid

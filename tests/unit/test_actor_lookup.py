@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
-from keydrift.actor_lookup import actor_lookup
+from keydrift.alerts.actor_lookup import actor_lookup
+from keydrift.alerts.record import BindingRecord
 from keydrift.drift import Alert, Moment, Via, compare
 from keydrift.model import Consumer, KeyBinding, Scenario
-from keydrift.record import BindingRecord
 from support.builders import (
     BACKUP_VAULT,
     NOW,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from keydrift.blast_radius import first_backup_at_risk, item_count, items_of, last_recovery_point, owners
+from keydrift.alerts.blast_radius import first_backup_at_risk, item_count, items_of, last_recovery_point, owners
 from keydrift.model import Consumer, Ownership, ProtectedItem, Scenario, State, Verdict
 from support.builders import DISK_SET, NOW, RECOVERY_VAULT, VM, binding, rid
 

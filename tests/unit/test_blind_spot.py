@@ -10,15 +10,15 @@ from functools import reduce
 import pytest
 
 from keydrift.access.blind_spots import OF_GRANTS, OF_KEY_STORES, OF_OBJECTS, OF_PRINCIPALS
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.flapping import CALMED
+from keydrift.alerts.reminder import REMINDER
 from keydrift.catalogue import CODES
 from keydrift.declared import Declarations, Exemption, Match
 from keydrift.drift import Via
 from keydrift.facts import Absent, Facts, NetworkRules, Principal, ScheduleInstance
-from keydrift.flapping import CALMED
 from keydrift.model import Actor, ChangeNotice, KeyBinding, PermissionModel, Scenario
 from keydrift.recheck import Recheck
-from keydrift.reminder import REMINDER
 from keydrift.requirement import Permission, requirement_for
 from support.builders import (
     APP_ID,

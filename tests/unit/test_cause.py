@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from keydrift.alerts.record import BindingRecord
 from keydrift.catalogue import CODES
 from keydrift.drift import Moment, Via, compare
 from keydrift.facts import Absent, Facts, Principal, Unread
 from keydrift.model import Finding, KeyBinding, Scenario, State, Verdict
-from keydrift.record import BindingRecord
 from support.builders import (
     APP_ID,
     APP_OBJECT,

@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import pytest
 
+from keydrift.alerts.record import BindingRecord
 from keydrift.delivery import REJECTED_TRIED_EVERY, Deliverer
 from keydrift.model import Scenario
 from keydrift.outbox import OutboxName
 from keydrift.ports import DeliveryError, StateError
-from keydrift.record import BindingRecord
 from keydrift.state import Remembered, State
 from support.builders import NOW, binding
 from support.entities import MemoryEntities

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.record import BindingRecord, Flapping, Standing
 from keydrift.document import unread_document, verdict_document
 from keydrift.errors import DecodeError
 from keydrift.facts import Absent, Earlier, KeyObject
@@ -29,7 +30,6 @@ from keydrift.model import (
     State,
     StoreObject,
 )
-from keydrift.record import BindingRecord, Flapping, Standing
 from keydrift.stored import (
     binding_document,
     binding_from,

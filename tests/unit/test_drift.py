@@ -9,11 +9,11 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from keydrift.actor import Confidence, Heard
+from keydrift.alerts.actor import Confidence, Heard
+from keydrift.alerts.record import BindingRecord
 from keydrift.drift import Alert, Comparison, Kind, Moment, Via, alert_id, compare, retire
 from keydrift.facts import Absent
 from keydrift.model import Actor, ChangeNotice, Finding, KeyBinding, Scenario, State, Verdict
-from keydrift.record import BindingRecord
 from support.builders import (
     APP_OBJECT,
     GROUP,

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.row import alert_row
 from keydrift.declared import Declarations, DeclaredBinding, Exemption, Match, exempted
 from keydrift.document import verdict_document
 from keydrift.drift import Alert, Comparison, Moment, Via, compare, retire
@@ -16,8 +18,6 @@ from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Scenario, State, Verdict
 from keydrift.monitor import Monitor
 from keydrift.reconcile import Policy
-from keydrift.record import BindingRecord
-from keydrift.row import alert_row
 from keydrift.scan import ScanResult, scan
 from keydrift.stored_record import record_document, record_from
 from support.builders import (

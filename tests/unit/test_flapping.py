@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.change import Change
+from keydrift.alerts.flapping import Damping
+from keydrift.alerts.lifecycle import Lifecycle, Outcome, follow
+from keydrift.alerts.record import BindingRecord
 from keydrift.catalogue import CODES
-from keydrift.change import Change
 from keydrift.declared import Exemption, ExemptionOutcome, Match
 from keydrift.drift import Alert, Kind, Moment, Via
-from keydrift.flapping import Damping
-from keydrift.lifecycle import Lifecycle, Outcome, follow
 from keydrift.model import Actor, ChangeNotice, Finding, Scenario, State, Verdict
-from keydrift.record import BindingRecord
 from support.builders import NOW, VAULT, binding, rid
 
 OF = binding(Scenario.CVM_CMK)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from keydrift.actor import Explanation
+from keydrift.alerts.actor import Explanation
+from keydrift.alerts.row import alert_row, posture_row
 from keydrift.declared import NOT_EXEMPT
 from keydrift.drift import Alert, Kind, Via, alert_id
 from keydrift.health import HealthCheck, HealthReading, HealthStatus, health_row
 from keydrift.model import PermissionModel, Scenario, State
-from keydrift.row import alert_row, posture_row
 from keydrift.tables import ALERT_COLUMNS, HEALTH_COLUMNS, POSTURE_COLUMNS, RESERVED, TABLES, WORKSPACE_COLUMNS, stream_of
 from support import log_tables
 from support.bicep import INFRA, literal, members, read, text_of

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from keydrift.alerts.record import BindingRecord
 from keydrift.drift import Alert, Moment, Via, compare
 from keydrift.facts import Absent, Facts, RoleAssignment
 from keydrift.model import Scenario
-from keydrift.record import BindingRecord
 from support.builders import (
     APP_OBJECT,
     GROUP,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from keydrift import pulse
+from keydrift.alerts.record import BindingRecord
 from keydrift.health import HealthCheck, HealthReading, HealthStatus
 from keydrift.model import Scenario
 from keydrift.ports import DeliveryError
 from keydrift.pulse import EVENTS_CHECKED_EVERY, Pulse
-from keydrift.record import BindingRecord
 from keydrift.state import Remembered, State
 from support.builders import NOW, TENANT, binding
 from support.entities import MemoryEntities

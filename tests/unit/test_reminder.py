@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from keydrift.alerts.record import BindingRecord, Flapping, Standing
+from keydrift.alerts.reminder import REMINDER, remind
 from keydrift.catalogue import CODES
 from keydrift.drift import Kind, Moment, Via
 from keydrift.model import Finding, Scenario, State, Verdict
-from keydrift.record import BindingRecord, Flapping, Standing
-from keydrift.reminder import REMINDER, remind
 from support.builders import NOW, binding
 
 OF = binding(Scenario.CVM_CMK)

@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from keydrift.actor import Confidence, Heard
+from keydrift.alerts.actor import Confidence, Heard
+from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.repointing import tell_repointing
+from keydrift.alerts.row import alert_row
 from keydrift.drift import Kind, Moment, Via
 from keydrift.facts import Unread
 from keydrift.inventory import Inventory
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Consumer, KeyBinding, Repointing, Scenario, State, Verdict
-from keydrift.record import BindingRecord
-from keydrift.repointing import tell_repointing
-from keydrift.row import alert_row
 from keydrift.watchlist import Watchlist
 from keydrift.watchlist_change import WatchlistChange, change_of
 from support.builders import BACKUP_VAULT, NOW, SUB, VAULT, binding, key_at, rid, unread

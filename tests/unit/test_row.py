@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.row import CAPPED_AT, alert_row, stamp
 from keydrift.drift import Alert, Moment, Via, compare, retire
 from keydrift.facts import Facts
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Consumer, KeyBinding, ProtectedItem, Scenario, State, StoreObject, Verdict
-from keydrift.record import BindingRecord
-from keydrift.row import CAPPED_AT, alert_row, stamp
 from support.builders import (
     APP_OBJECT,
     MHSM,

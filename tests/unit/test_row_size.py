@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.row import alert_row, posture_row
+from keydrift.alerts.row_size import FIELD_BYTES, fitted, size
 from keydrift.catalogue import CODES
 from keydrift.declared import NOT_EXEMPT
 from keydrift.drift import Moment, Via, compare
 from keydrift.model import Finding, Scenario, State, Verdict
-from keydrift.record import BindingRecord
-from keydrift.row import alert_row, posture_row
-from keydrift.row_size import FIELD_BYTES, fitted, size
 from keydrift.tables import ALERT_COLUMNS, POSTURE_COLUMNS
 from support.builders import NOW, VAULT, binding
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from keydrift.actor import Heard
+from keydrift.alerts.actor import Heard
+from keydrift.alerts.record import BindingRecord
 from keydrift.model import ChangeNotice, KeyBinding, Scenario
 from keydrift.ports import Delete, Entity, StateConflictError, Write
-from keydrift.record import BindingRecord
 from keydrift.state import NOTICES_KEPT, Remembered, State
 from support.builders import NOW, VAULT, VAULT_HOST, binding, rid
 from support.entities import MemoryEntities

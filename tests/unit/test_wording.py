@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from keydrift.actor import Confidence, Explanation, Heard
+from keydrift.alerts.actor import Confidence, Explanation, Heard
+from keydrift.alerts.change import Change
+from keydrift.alerts.wording import summary, title
 from keydrift.catalogue import CODES
-from keydrift.change import Change
 from keydrift.drift import Alert, Kind, Via
 from keydrift.facts import Principal
 from keydrift.model import Actor, ChangeNotice, Consumer, Finding, KeyBinding, ProtectedItem, Scenario, State, Verdict
-from keydrift.wording import summary, title
 from support.builders import APP_OBJECT, BACKUP_VAULT, NOW, VAULT, VM, binding, rid
 
 HOUR = timedelta(hours=1)

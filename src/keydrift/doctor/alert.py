@@ -6,10 +6,10 @@ from datetime import datetime
 from uuid import uuid4
 
 from keydrift import __version__
+from keydrift.alerts.row import SCHEMA_VERSION, stamp
 from keydrift.doctor.facts import Caller, Check, Status, of_unread
 from keydrift.facts import Read, Unread
 from keydrift.ports import Clock, DeliveryError, RowSink
-from keydrift.row import SCHEMA_VERSION, stamp
 from keydrift.settings import Settings
 from keydrift.tables import ALERT_COLUMNS
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keydrift.alerts.row import stamp
 from keydrift.doctor.examine import worst_first
 from keydrift.doctor.facts import Check, Status
-from keydrift.row import stamp
 
 _STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.UNKNOWN: "bold magenta"}
 

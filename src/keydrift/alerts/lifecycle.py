@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from keydrift import drift, flapping
+from keydrift import drift
+from keydrift.alerts import flapping
+from keydrift.alerts.flapping import Damping
+from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.reminder import remind
 from keydrift.drift import Alert, Moment
-from keydrift.flapping import Damping
 from keydrift.model import Verdict
-from keydrift.record import BindingRecord
-from keydrift.reminder import remind
 
 _USUAL = Damping()
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 
+from keydrift.alerts.row import stamp
 from keydrift.model import State
-from keydrift.row import stamp
 
 type PastAlert = Mapping[str, object]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from keydrift.actor import Confidence
-from keydrift.blast_radius import item_count, items_of, last_recovery_point
+from keydrift.alerts.actor import Confidence
+from keydrift.alerts.blast_radius import item_count, items_of, last_recovery_point
+from keydrift.alerts.change import Change
+from keydrift.alerts.flapping import CALMED, FLAPPING
+from keydrift.alerts.reminder import REMINDER
 from keydrift.catalogue import CODES
-from keydrift.change import Change
 from keydrift.drift import RETIRED, Alert, Kind
-from keydrift.flapping import CALMED, FLAPPING
 from keydrift.model import Actor, KeyBinding, ResourceIdentity, Scenario, State, Verdict
-from keydrift.reminder import REMINDER
 
 _OWNERS = {
     Scenario.BACKUP_VAULT_CMK: "backup vault",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from keydrift.actor import Explanation
-from keydrift.change import Change
+from keydrift.alerts.actor import Explanation
+from keydrift.alerts.change import Change
+from keydrift.alerts.record import BindingRecord
 from keydrift.drift import Alert, Kind, Moment, raise_alert
 from keydrift.model import State, Verdict
-from keydrift.record import BindingRecord
 
 REMINDER = "reminder"
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from keydrift import __version__
-from keydrift.actor import Confidence
-from keydrift.actor_lookup import actor_lookup
-from keydrift.blast_radius import first_backup_at_risk, item_count, items_of, last_recovery_point, owners
+from keydrift.alerts.actor import Confidence
+from keydrift.alerts.actor_lookup import actor_lookup
+from keydrift.alerts.blast_radius import first_backup_at_risk, item_count, items_of, last_recovery_point, owners
+from keydrift.alerts.change import Change
+from keydrift.alerts.row_size import fitted
+from keydrift.alerts.wording import summary, title
 from keydrift.catalogue import CODES, severity_of
-from keydrift.change import Change
 from keydrift.declared import ExemptionOutcome
 from keydrift.drift import Alert, Kind
 from keydrift.model import Finding, KeyBinding, ProofStep, ProtectedItem, State, Verdict
-from keydrift.row_size import fitted
-from keydrift.wording import summary, title
 
 SCHEMA_VERSION = "1"
 CAPPED_AT = 50

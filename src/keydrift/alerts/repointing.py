@@ -11,10 +11,10 @@ from uuid import UUID, uuid5
 
 from keydrift.access.finding import finding
 from keydrift.access.remedies import point_back
-from keydrift.actor import Explanation, Heard, explain, fitting_operations
+from keydrift.alerts.actor import Explanation, Heard, explain, fitting_operations
+from keydrift.alerts.record import BindingRecord
 from keydrift.drift import Alert, Kind, Moment, alert_id
 from keydrift.model import Consumer, Finding, KeyBinding, Repointing, ResourceIdentity, Scenario, Verdict
-from keydrift.record import BindingRecord
 
 KEY_CHANGED = "key-changed"
 _CAUSES = UUID("0b3a1c55-5d0b-5f43-8f2e-7d1f3b0c9a61")

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from keydrift.access.blind_spots import OF_GRANTS, OF_PRINCIPALS
 from keydrift.access.finding import unreadable
+from keydrift.alerts.record import Standing
 from keydrift.model import State, Verdict
-from keydrift.record import Standing
 
 UNREADABLE = "facts-unreadable"
 _BLIND = {UNREADABLE, "recheck-failed"}

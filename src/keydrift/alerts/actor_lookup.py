@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from keydrift.actor import LAG
+from keydrift.alerts.actor import LAG
 from keydrift.catalogue import CODES
 from keydrift.drift import Alert, Kind
 from keydrift.model import AppIdentity, KeyBinding

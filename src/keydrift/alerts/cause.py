@@ -8,7 +8,7 @@ from __future__ import annotations
 from uuid import UUID, uuid5
 
 from keydrift.access.verdict import granting
-from keydrift.actor import Explanation
+from keydrift.alerts.actor import Explanation
 from keydrift.model import Finding, ProofStep, State, Verdict
 
 _CAUSES = UUID("a3f5ab32-2c55-5d0b-9d7c-6a4d0f0f7c11")

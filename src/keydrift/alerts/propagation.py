@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from datetime import timedelta
 
 from keydrift.access.verdict import granting
-from keydrift.cause import grant_id, is_through_group
+from keydrift.alerts.cause import grant_id, is_through_group
 from keydrift.facts import KeyVault
 from keydrift.model import Effect, ProofStep, Verdict
 

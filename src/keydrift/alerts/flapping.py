@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from keydrift.actor import Explanation
+from keydrift.alerts.actor import Explanation
+from keydrift.alerts.change import Change, change_between
+from keydrift.alerts.record import BindingRecord, Flapping, Standing
 from keydrift.catalogue import severity_of_codes
-from keydrift.change import Change, change_between
 from keydrift.drift import RETIRED, Alert, Comparison, Kind, Moment, raise_alert
 from keydrift.model import State, Verdict
-from keydrift.record import BindingRecord, Flapping, Standing
 
 # The row's `Reason`
 FLAPPING, CALMED = "flapping", "calmed"
