@@ -51,6 +51,8 @@ _EARLY = timedelta(minutes=1)
 EVENT_NOTED_EVERY = timedelta(minutes=1)
 _TRIES = 3
 _PARALLEL_PUTS = 32
+# A change that concerns more key stores of one subscription than this is looked at from lists; a few are asked for at once
+_MANY, _A_FEW = 25, 10
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _SWEEPS = UUID("c2b0b6a4-5f1a-5f5e-8f67-9a8a5d0b7a31")
 
@@ -117,8 +119,18 @@ class Monitor:
             return
         consumers = watchlist.consumers_of(notice)
         delay = timedelta() if notice.actor is not None else ACTOR_GRACE
+        heard = Heard(notice=notice, received_at=now)
+        told: set[str] = set()
+        for home, many in watchlist.by_home(hosts).items():
+            if home and len(many) > _MANY and not consumers:
+                await self._state.hear(home, heard)
+                await self._ask([""], Recheck(host="", noticed_at=now, via=Via.EVENT, subscriptions=(home,), wide=True), delay)
+                told |= set(many)
+                # A few tell at once what has come of it
+                hosts = tuple(sorted(set(hosts) - set(many[_A_FEW:])))
         for host in hosts:
-            await self._state.hear(host, Heard(notice=notice, received_at=now))
+            if host not in told:
+                await self._state.hear(host, heard)
         recheck = Recheck(
             host="", noticed_at=now, via=Via.EVENT, consumers=bool(consumers), subscriptions=tuple(sorted(consumers))
         )
@@ -190,6 +202,9 @@ class Monitor:
                 now, "recheck", {"at": now.isoformat(), "error": str(error), "payload": kept_of(message)}
             )
             return
+        if recheck.wide:
+            await self._look(recheck)
+            return
         if recheck.consumers:
             # Facts that were read since the notice, and judged for the consumers as they were before, do not answer it
             kept_at = await self._refresh(recheck)
@@ -199,6 +214,20 @@ class Monitor:
         # One at a time: of a burst's rechecks the first reads the key store, and the others then find themselves answered
         async with self._turns[recheck.host]:
             await self._answer(recheck)
+
+    async def _look(self, recheck: Recheck) -> None:
+        """Look at all key stores of a subscription, once for all changes that were noticed before."""
+        for home in recheck.subscriptions:
+            async with self._turns[home]:
+                last = await self._state.mark(f"looked at {home}")
+                if last is not None and last > recheck.noticed_at:
+                    continue
+                started = self._clock.now()
+                await self._sweeper.look(home, recheck.via)
+                if recheck.via is Via.EVENT:
+                    due = self._clock.now() + SETTLE_AFTER
+                    await self._ask([""], replace(recheck, noticed_at=due, via=Via.SETTLE, subscriptions=(home,)), SETTLE_AFTER)
+                    await self._state.set_mark(f"looked at {home}", started, {})
 
     async def _answer(self, recheck: Recheck) -> None:
         for tries_left in reversed(range(_TRIES)):
@@ -256,15 +285,19 @@ class Monitor:
     async def poisoned(self, message: str) -> None:
         """A recheck that kept failing: its key store's bindings become unknown with the reason; the sweep takes it up again."""
         try:
-            host = Recheck.parse(message).host
+            recheck = Recheck.parse(message)
         except DecodeError as error:
             now = self._clock.now()
             await self._state.dead_letter(
                 now, "poison", {"at": now.isoformat(), "error": str(error), "payload": kept_of(message)}
             )
             return
-        log.error("a recheck failed for good", extra={"key_store": host})
-        await self._reconciler.fail(host, "five deliveries of a recheck failed")
+        log.error("a recheck failed for good", extra={"key_store": recheck.host, "subscriptions": recheck.subscriptions})
+        if recheck.wide:
+            for home in recheck.subscriptions:
+                await self._sweeper.ask(home, recheck.noticed_at, recheck.via)
+            return
+        await self._reconciler.fail(recheck.host, "five deliveries of a recheck failed")
 
     async def posture(self) -> dict[str, object]:
         """The last verdict of every key binding with its history, and what the last inventory could not read."""

@@ -21,6 +21,7 @@ class Recheck:
 
     `consumers` asks for the inventory to be read again first, because a consumer or its identity changed, that of `subscriptions`
     or, where none is named, all of it; with an empty host that is all that is asked. `sweep` is the id of the sweep that asks.
+    `wide` asks for all key stores of `subscriptions`, from lists, since one change concerns many of them.
     `crowd` is how many notices about the key store had come within a settle window when this one was taken (`restraint.Rush`).
     """
 
@@ -31,11 +32,12 @@ class Recheck:
     subscriptions: tuple[str, ...] = ()
     sweep: str = ""
     crowd: int = 0
+    wide: bool = False
 
     def body(self) -> str:
         """The queue message."""
         fields = {"host": self.host, "noticedAt": self.noticed_at.isoformat(), "via": str(self.via), "consumers": self.consumers}
-        more = {"subscriptions": list(self.subscriptions), "sweep": self.sweep, "crowd": self.crowd}
+        more = {"subscriptions": list(self.subscriptions), "sweep": self.sweep, "crowd": self.crowd, "wide": self.wide}
         return json.dumps({"v": 1, **fields, **{name: value for name, value in more.items() if value}})
 
     @classmethod
@@ -48,7 +50,7 @@ class Recheck:
             aware = noticed.tzinfo is not None and noticed.astimezone(UTC) is not None
             via, consumers = Via(document["via"]), document["consumers"] is True
             subscriptions, sweep = document.get("subscriptions", []), str(document.get("sweep", ""))
-            crowd = int(document.get("crowd", 0))
+            crowd, wide = int(document.get("crowd", 0)), document.get("wide") is True
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise DecodeError("$", "expected a recheck message (host, noticedAt, via, consumers)") from error
         if not aware:
@@ -67,6 +69,7 @@ class Recheck:
             subscriptions=tuple(subscriptions),
             sweep=sweep,
             crowd=crowd,
+            wide=wide,
         )
 
 

@@ -15,6 +15,7 @@ from logging import getLogger
 from keydrift.access.key_state import Horizon
 from keydrift.access.verdict import decide
 from keydrift.alerts import blind_spot
+from keydrift.alerts.actor import Heard
 from keydrift.alerts.lifecycle import USUAL, Lifecycle, follow, retire
 from keydrift.alerts.record import BindingRecord
 from keydrift.alerts.repointing import tell_repointing
@@ -102,7 +103,8 @@ class Reconciler:
             return
         if await self._held_back(store, recheck):
             return
-        bindings = (await self._memory.watchlist()).at(recheck.host)
+        watchlist = await self._memory.watchlist()
+        bindings = watchlist.at(recheck.host)
         if not bindings:
             return
         counting = recheck.via is not Via.EVENT and count_is_due(store, self._clock.now())
@@ -113,7 +115,7 @@ class Reconciler:
             raise StateConflictError(f"`{recheck.host}` was read and recorded by another worker meanwhile")
         if (await self._memory.watchlist()).at(recheck.host) != bindings:
             raise StateConflictError(f"what needs the keys of `{recheck.host}` has changed while it was read")
-        moment = Moment(now=now, via=recheck.via, heard=await self._memory.heard(recheck.host, now))
+        moment = Moment(now=now, via=recheck.via, heard=await self._heard(recheck.host, watchlist.home(recheck.host), now))
         kept: list[_Judged] = []
         try:
             for verdict in verdicts:
@@ -130,6 +132,10 @@ class Reconciler:
             await self._deliverer.deliver_for(each.record.binding_id for each in kept if each.alerts)
         if recheck.sweep:
             await self.send_posture(self._posture_rows(kept, recheck.sweep, now))
+
+    async def _heard(self, host: str, home: str, now: datetime) -> tuple[Heard, ...]:
+        """The notices about a key store, and those that concerned many of its subscription's."""
+        return (*await self._memory.heard(host, now), *(await self._memory.heard(home, now) if home else ()))
 
     async def _answered(self, store: StoreRecord, recheck: Recheck) -> None:
         """A notice that facts read since answer: they may be stale for it, so there has to be a reread when Azure has settled."""

@@ -8,7 +8,7 @@ event would ask for it, over the queue.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -75,12 +75,28 @@ class Sweeper:
         shared, alone = _by_company(watchlist)
         asked = [Recheck(host=host, noticed_at=started, via=Via.SWEEP, sweep=sweep_id) for host in alone]
         await asyncio.gather(*(self._queue.put(each.body()) for each in asked))
-        settled, differing = await self._settle(watchlist, shared, started, sweep_id)
-        await self._confirm(watchlist, differing, sweep_id)
+        settled, differing = await self._settle(watchlist, shared, sweep_id, count_at=started)
+        await self._confirm(watchlist, differing, Via.SWEEP, sweep_id)
         return Swept(settled=settled, asked=len(alone) + len(differing))
 
+    async def look(self, subscription: str, via: Via) -> None:
+        """Read all key stores of one subscription, which a change at or near its scope concerns, and ask for those that differ.
+
+        Raises StateError.
+        """
+        watchlist = await self._memory.watchlist()
+        hosts = [host for host in watchlist.hosts if watchlist.home(host) == subscription]
+        _, differing = await self._settle(watchlist, hosts, "")
+        await self._confirm(watchlist, differing, via, "")
+
+    async def ask(self, subscription: str, noticed_at: datetime, via: Via) -> None:
+        """Ask for all key stores of one subscription by themselves, where looking at them together failed. Raises StateError."""
+        watchlist = await self._memory.watchlist()
+        hosts = [host for host in watchlist.hosts if watchlist.home(host) == subscription]
+        await self._confirm(watchlist, dict.fromkeys(hosts, noticed_at), via, "")
+
     async def _settle(
-        self, watchlist: Watchlist, hosts: Sequence[str], started: datetime, sweep_id: str
+        self, watchlist: Watchlist, hosts: Sequence[str], sweep_id: str, *, count_at: datetime | None = None
     ) -> tuple[int, dict[str, datetime]]:
         """Read in bulk; returns how many hosts were settled by it, and those whose facts differ from the record, with the time
         from which a fresh read has to be."""
@@ -89,7 +105,7 @@ class Sweeper:
         records = {each.host: each for each in await self._memory.stores()}
         stores = {host: records.get(host, StoreRecord(host=host)) for host in hosts}
         bindings = list({b.id: b for host in hosts for b in watchlist.at(host)}.values())
-        counting = _to_count(stores, started)
+        counting = frozenset[str]() if count_at is None else _to_count(stores, count_at)
         known = self._known(records.values(), counting)
         spread = Spread.of(bindings, {u: e for each in records.values() for u, e in each.objects.items()}, self._key_reads)
         turn = _Turn(self._reconciler)
@@ -131,15 +147,12 @@ class Sweeper:
             version_counts=counts,
         )
 
-    async def _confirm(self, watchlist: Watchlist, differing: Mapping[str, datetime], sweep_id: str) -> None:
+    async def _confirm(self, watchlist: Watchlist, differing: Mapping[str, datetime], via: Via, sweep_id: str) -> None:
         """Ask for each by itself, no faster than ARM answers for its subscription: a right that the monitor has lost concerns
         all."""
-        by_home: defaultdict[str, list[str]] = defaultdict(list)
-        for host in sorted(differing):
-            by_home[_home(watchlist, host)].append(host)
-        for hosts in by_home.values():
+        for hosts in watchlist.by_home(sorted(differing)).values():
             for position, host in enumerate(hosts):
-                recheck = Recheck(host=host, noticed_at=differing[host], via=Via.SWEEP, sweep=sweep_id)
+                recheck = Recheck(host=host, noticed_at=differing[host], via=via, sweep=sweep_id)
                 await self._queue.put(recheck.body(), delay_s=max(0, position - _AT_ONCE) / _PER_S)
 
 
@@ -170,16 +183,10 @@ class _Turn:
 
 def _by_company(watchlist: Watchlist) -> tuple[list[str], list[str]]:
     """The hosts that share their subscription with another watched key store, and those that are alone or in no known place."""
-    homes = {host: _home(watchlist, host) for host in watchlist.hosts}
+    homes = {host: watchlist.home(host) for host in watchlist.hosts}
     stores = Counter(home for home in homes.values() if home)
     shared = [host for host, home in homes.items() if stores[home] > 1]
     return shared, [host for host, home in homes.items() if stores[home] <= 1]
-
-
-def _home(watchlist: Watchlist, host: str) -> str:
-    """The subscription that a key store stands in; empty where nobody knows it."""
-    ids = (each.store_id for b in watchlist.at(host) for each in b.objects if each.uri.host == host and each.store_id is not None)
-    return next((found.subscription_id or "" for found in ids), "")
 
 
 def _to_count(stores: Mapping[str, StoreRecord], now: datetime) -> frozenset[str]:

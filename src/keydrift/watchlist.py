@@ -58,6 +58,18 @@ class Watchlist:
         """Every watched key store, by host, in a stable order."""
         return tuple(sorted(self._by_host))
 
+    def home(self, host: str) -> str:
+        """The subscription that a key store stands in; empty where nobody knows it."""
+        ids = (each.store_id for b in self.at(host) for each in b.objects if each.uri.host == host and each.store_id is not None)
+        return next((found.subscription_id or "" for found in ids), "")
+
+    def by_home(self, hosts: Iterable[str]) -> Mapping[str, list[str]]:
+        """Key stores by the subscription that they stand in, in the order given."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for host in hosts:
+            found[self.home(host)].append(host)
+        return found
+
     def at(self, host: str) -> tuple[KeyBinding, ...]:
         """The bindings whose verdict needs facts of that key store."""
         return self._by_host.get(host, ())
