@@ -215,8 +215,10 @@ def section(report: dict[str, Any]) -> Section:
         lines.append(Line(what="  most memory, before the flood", ours=found["peak_mib"], theirs=found["before_mib"], unit="MiB"))
     if "wide" in report:
         found = report["wide"]
-        lines.append(Line(what=f"one event that concerns {found['stores']:,} key stores: rechecks", ours=found["rechecks"]))
-        lines.append(Line(what="  ARM reads", ours=found["arm_reads"]))
+        alone = each * found["stores"]
+        what = f"one event that concerns {found['stores']:,} key stores: ARM reads"
+        lines.append(Line(what=what, ours=found["arm_reads"], theirs=alone, beside=f"{each} a key store"))
+        lines.append(Line(what="  wall, paced to ARM's budget", ours=found["wall_s"], unit="s"))
         lines.append(Line(what="  CPU a key store", ours=found["cpu_s"] / found["stores"] * 1000, unit="ms"))
     return Section(title="6. A flood of events", lines=tuple(lines), notes=(_NOTE,))
 
