@@ -95,7 +95,9 @@ async def _composed(environment: dict[str, str], state: Path) -> AsyncIterator[t
     from keydrift.bootstrap import SystemClock, compose  # noqa: PLC0415
     from keydrift.settings import Settings  # noqa: PLC0415
 
-    os.environ.update({**environment, "KEYDRIFT_STATE": f"sqlite:{state}", "KEYDRIFT_INVENTORY": "resource-graph"})
+    # All keys of the wide change's subscription, which stands for several, are read in one sweep
+    more = {"KEYDRIFT_INVENTORY": "resource-graph", "KEYDRIFT_SWEEP_KEY_READS": "20000"}
+    os.environ.update({**environment, "KEYDRIFT_STATE": f"sqlite:{state}", **more})
     settings, clock = Settings.from_environment(os.environ), SystemClock()
     application = compose(settings, os.environ, clock)
     queue = SqliteQueue(state, settings.recheck_queue, clock)

@@ -213,7 +213,8 @@ class Monitor:
             return
         # One at a time: of a burst's rechecks the first reads the key store, and the others then find themselves answered
         async with self._turns[recheck.host]:
-            await self._answer(recheck)
+            around = self._rush.around(recheck.host, self._clock.now())
+            await self._answer(replace(recheck, crowd=max(recheck.crowd, around)))
 
     async def _look(self, recheck: Recheck) -> None:
         """Look at all key stores of a subscription, once for all changes that were noticed before."""

@@ -150,7 +150,7 @@ class Reconciler:
     async def _held_back(self, store: StoreRecord, recheck: Recheck) -> bool:
         """Whether one of a crowd has to wait, since the key store was read in vain often enough; it is put back then."""
         now = self._clock.now()
-        until = store.restraint.holds_until(recheck.crowd, now)
+        until = store.restraint.holds_until(recheck.via, recheck.crowd, now)
         if until is None or store.is_outdated:
             return False
         log.debug("held back: it was read in vain", extra={"key_store": recheck.host})

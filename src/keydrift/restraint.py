@@ -20,6 +20,8 @@ from keydrift.drift import Via
 # Azure's own reads can lag behind its events: an event may be followed by a stale answer (architecture, "Settle")
 SETTLE_AFTER = timedelta(minutes=2)
 _IN_A_WINDOW = 2
+# What the sweep or a person asks for is not held back
+_OF_EVENTS = (Via.EVENT, Via.SETTLE)
 # More than an administrator's work makes in two minutes
 _CROWD = 6
 
@@ -34,9 +36,9 @@ class Restraint:
     in_vain: tuple[datetime, ...] = ()
     settles_at: datetime | None = None
 
-    def holds_until(self, crowd: int, now: datetime) -> datetime | None:
-        """When a read may be made for one of so many notices; None where it may be made at once."""
-        if crowd < _CROWD or len(self.in_vain) < _IN_A_WINDOW:
+    def holds_until(self, via: Via, crowd: int, now: datetime) -> datetime | None:
+        """When a read may be made for one of so many notices, or for its reread; None where it may be made at once."""
+        if via not in _OF_EVENTS or crowd < _CROWD or len(self.in_vain) < _IN_A_WINDOW:
             return None
         until = self.in_vain[-_IN_A_WINDOW] + SETTLE_AFTER
         return until if until > now else None
@@ -89,3 +91,8 @@ class Rush:
             self._since, self._now, self._before = now, Counter(), self._now
         self._now.update(hosts)
         return {host: self._now[host] + self._before[host] for host in hosts}
+
+    def around(self, host: str, now: datetime) -> int:
+        """How many notices about a key store there were in this settle window and the one before, as far as is known."""
+        gone = self._since is None or now - self._since >= 2 * SETTLE_AFTER
+        return 0 if gone else self._now[host] + self._before[host]
