@@ -213,8 +213,10 @@ class Monitor:
             return
         # One at a time: of a burst's rechecks the first reads the key store, and the others then find themselves answered
         async with self._turns[recheck.host]:
-            around = self._rush.around(recheck.host, self._clock.now())
-            await self._answer(replace(recheck, crowd=max(recheck.crowd, around)))
+            if recheck.via is Via.SETTLE:
+                # In a flood the rereads of its first events wait like the events
+                recheck = replace(recheck, crowd=self._rush.around(recheck.host, self._clock.now()))
+            await self._answer(recheck)
 
     async def _look(self, recheck: Recheck) -> None:
         """Look at all key stores of a subscription, once for all changes that were noticed before."""

@@ -22,8 +22,8 @@ SETTLE_AFTER = timedelta(minutes=2)
 _IN_A_WINDOW = 2
 # What the sweep or a person asks for is not held back
 _OF_EVENTS = (Via.EVENT, Via.SETTLE)
-# More than an administrator's work makes in two minutes
-_CROWD = 6
+# More than an administrator's work makes: a change of an access policy is two notices, Key Vault's and ARM's
+_CROWD = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ ACTIONS = [f"Microsoft.KeyVault/vaults/keys/{word}" for word in ("read", "wrap/a
 HELD = granting(BINDING, RBAC, ACTIONS)
 LOST = granting(BINDING, RBAC, ACTIONS[:1])
 SECOND = timedelta(seconds=1)
-CROWD, FEW = 6, 5
+CROWD, FEW = 10, 9
 
 
 def _after(*reads: datetime) -> Restraint:
