@@ -82,8 +82,9 @@ def look(browser: Browser, serve: Serve) -> Iterator[Look]:
 
 
 def rows(page: Page) -> list[str]:
-    """The names of the keys shown, in order."""
-    return shown(page).all_inner_texts()
+    """The names of the keys shown, in order. As they stand in the document, which holds no others: a row that the browser has not
+    painted yet has no inner text."""
+    return shown(page).all_text_contents()
 
 
 def shown(page: Page) -> Locator:
