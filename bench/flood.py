@@ -31,14 +31,13 @@ from sweep import calls_of, peak_mib
 from sweep_tenant import Size, generated
 
 from keydrift_local.local_azure import LocalAzure
+from keydrift_local.rehearsal import in_memory
 from keydrift_local.tenant_file import parse_tenant
 
 # Two hundred events about each key store, as in 100,000 about 500
 EVENTS, STORES, WIDE = 20_000, 100, 1_000
 _AT_ONCE = 16
 _SETTLING_S = 100
-# Where there is a disk in memory: else the flood is as fast as a disk commits, which in Azure no disk does
-_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +94,7 @@ async def _composed(environment: dict[str, str], state: Path) -> AsyncIterator[t
     from keydrift.bootstrap import SystemClock, compose  # noqa: PLC0415
     from keydrift.settings import Settings  # noqa: PLC0415
 
-    # All keys of the wide change's subscription, which stands for several, are read in one sweep
+    # The first sweep reads all keys, also of the wide change's subscription, which has more than a sweep's share
     more = {"KEYDRIFT_INVENTORY": "resource-graph", "KEYDRIFT_SWEEP_KEY_READS": "20000"}
     os.environ.update({**environment, "KEYDRIFT_STATE": f"sqlite:{state}", **more})
     settings, clock = Settings.from_environment(os.environ), SystemClock()
@@ -178,7 +177,7 @@ def _served(size: Size) -> Iterator[tuple[LocalAzure, Path, list[str]]]:
     """A tenant that is served, watched and judged once."""
     with (
         LocalAzure(parse_tenant(generated(size), "flood"), page_size=1000) as azure,
-        tempfile.TemporaryDirectory(dir=_MEMORY) as folder,
+        tempfile.TemporaryDirectory(dir=in_memory()) as folder,
     ):
         state = Path(folder) / "state.db"
         yield azure, state, _apart(prepare, azure.environment, state)

@@ -182,8 +182,6 @@ class Discovery:
 
     async def _apply(self, change: WatchlistChange) -> None:
         await self._reconciler.retire(change.gone)
-        # First: whoever is stopped in between leaves a read too many, not facts that were judged for other key bindings
-        await self._state.outdate(change.hosts, self._clock.now())
         await self._state.watch(change.changed, [b.id for b in change.gone])
 
 

@@ -119,23 +119,20 @@ class Monitor:
             return
         consumers = watchlist.consumers_of(notice)
         delay = timedelta() if notice.actor is not None else ACTOR_GRACE
-        heard = Heard(notice=notice, received_at=now)
-        told: set[str] = set()
-        for home, many in watchlist.by_home(hosts).items():
-            if home and len(many) > _MANY and not consumers:
-                await self._state.hear(home, heard)
-                await self._ask([""], Recheck(host="", noticed_at=now, via=Via.EVENT, subscriptions=(home,), wide=True), delay)
-                told |= set(many)
-                # A few tell at once what has come of it
-                hosts = tuple(sorted(set(hosts) - set(many[_A_FEW:])))
-        for host in hosts:
-            if host not in told:
-                await self._state.hear(host, heard)
         recheck = Recheck(
             host="", noticed_at=now, via=Via.EVENT, consumers=bool(consumers), subscriptions=tuple(sorted(consumers))
         )
-        crowds = self._rush.joined(hosts, now)
-        await self._ask(hosts, recheck, delay, crowds)
+        asked: list[str] = []
+        for home, concerned in watchlist.by_home(hosts).items():
+            wide = bool(home) and len(concerned) > _MANY and not consumers
+            # Kept once where it concerns many
+            for place in (home,) if wide else concerned:
+                await self._state.hear(place, Heard(notice=notice, received_at=now))
+            if wide:
+                await self._ask([""], replace(recheck, subscriptions=(home,), wide=True), delay)
+            # Of many a few are asked for beside the look: they tell at once what has come of it
+            asked += concerned[:_A_FEW] if wide else concerned
+        await self._ask(asked, recheck, delay, self._rush.joined(asked, now))
 
     async def _ask_for_inventory(self, notice: ChangeNotice, now: datetime) -> None:
         """A consumer that nobody watches may need a key from now on: take its subscription's inventory soon, once for a burst."""
@@ -206,9 +203,7 @@ class Monitor:
             await self._look(recheck)
             return
         if recheck.consumers:
-            # Facts that were read since the notice, and judged for the consumers as they were before, do not answer it
-            kept_at = await self._refresh(recheck)
-            recheck = replace(recheck, noticed_at=max(recheck.noticed_at, kept_at - timedelta.resolution))
+            recheck = await self._refresh(recheck)
         if not recheck.host:
             return
         # One at a time: of a burst's rechecks the first reads the key store, and the others then find themselves answered
@@ -242,8 +237,9 @@ class Monitor:
             else:
                 return
 
-    async def _refresh(self, recheck: Recheck) -> datetime:
-        """Read the inventory again unless that was done since the notice; returns when the watchlist had what it showed."""
+    async def _refresh(self, recheck: Recheck) -> Recheck:
+        """Read the inventory again unless that was done since the notice. Returns what is left to answer: by facts that are newer
+        than what the watchlist has now, since others were judged for what the consumers were, and at once where that differs."""
         if recheck.subscriptions:
             refreshed = await self._discovery.refresh(recheck.subscriptions, recheck.noticed_at)
             changed, kept_at = refreshed.hosts, refreshed.kept_at
@@ -262,7 +258,11 @@ class Monitor:
             for each in heard:
                 await self._state.hear(host, each)
         await self._ask(sorted(elsewhere), Recheck(host="", noticed_at=now, via=recheck.via), timedelta())
-        return kept_at
+        return replace(
+            recheck,
+            noticed_at=max(recheck.noticed_at, kept_at - timedelta.resolution),
+            crowd=0 if recheck.host in changed else recheck.crowd,
+        )
 
     async def sweep(self) -> None:
         """Refresh the inventory, then reconcile every watched key store."""

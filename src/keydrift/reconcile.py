@@ -36,6 +36,7 @@ from keydrift.restraint import SETTLE_AFTER
 from keydrift.state import Remembered
 from keydrift.state import State as Memory
 from keydrift.store_record import StoreRecord, advanced, count_is_due, counts_of, objects_known
+from keydrift.watchlist import home_of
 
 log = getLogger(__name__)
 
@@ -98,13 +99,12 @@ class Reconciler:
     async def reconcile(self, recheck: Recheck) -> None:
         """Answer a recheck. Raises StateConflictError where another worker was faster: then it has to be done again."""
         store = await self._memory.store(recheck.host)
-        if store.answers(recheck.noticed_at):
+        if store.read_at is not None and store.read_at > recheck.noticed_at:
             await self._answered(store, recheck)
             return
         if await self._held_back(store, recheck):
             return
-        watchlist = await self._memory.watchlist()
-        bindings = watchlist.at(recheck.host)
+        bindings = (await self._memory.watchlist()).at(recheck.host)
         if not bindings:
             return
         counting = recheck.via is not Via.EVENT and count_is_due(store, self._clock.now())
@@ -115,7 +115,7 @@ class Reconciler:
             raise StateConflictError(f"`{recheck.host}` was read and recorded by another worker meanwhile")
         if (await self._memory.watchlist()).at(recheck.host) != bindings:
             raise StateConflictError(f"what needs the keys of `{recheck.host}` has changed while it was read")
-        moment = Moment(now=now, via=recheck.via, heard=await self._heard(recheck.host, watchlist.home(recheck.host), now))
+        moment = Moment(now=now, via=recheck.via, heard=await self._heard(recheck.host, bindings, now))
         kept: list[_Judged] = []
         try:
             for verdict in verdicts:
@@ -133,8 +133,9 @@ class Reconciler:
         if recheck.sweep:
             await self.send_posture(self._posture_rows(kept, recheck.sweep, now))
 
-    async def _heard(self, host: str, home: str, now: datetime) -> tuple[Heard, ...]:
+    async def _heard(self, host: str, bindings: Sequence[KeyBinding], now: datetime) -> tuple[Heard, ...]:
         """The notices about a key store, and those that concerned many of its subscription's."""
+        home = home_of(host, bindings)
         return (*await self._memory.heard(host, now), *(await self._memory.heard(home, now) if home else ()))
 
     async def _answered(self, store: StoreRecord, recheck: Recheck) -> None:
@@ -151,7 +152,7 @@ class Reconciler:
         """Whether one of a crowd has to wait, since the key store was read in vain often enough; it is put back then."""
         now = self._clock.now()
         until = store.restraint.holds_until(recheck.via, recheck.crowd, now)
-        if until is None or store.is_outdated:
+        if until is None:
             return False
         log.debug("held back: it was read in vain", extra={"key_store": recheck.host})
         again = replace(recheck, consumers=False, subscriptions=())
@@ -178,7 +179,7 @@ class Reconciler:
         now = self._clock.now()
         remembered = [await self._memory.remembered(each.id) for each in bindings]
         open_ones = any(each is not None and each.record.standing is not None for each in remembered)
-        moment = Moment(now=now, via=Via.SWEEP, heard=await self._memory.heard(store.host, now) if open_ones else ())
+        moment = Moment(now=now, via=Via.SWEEP, heard=await self._heard(store.host, bindings, now) if open_ones else ())
         judged = [
             self._judged(verdict, moment, known, store.read_at)
             for verdict, known in zip(self._decided(bindings, facts, now), remembered, strict=True)

@@ -14,8 +14,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import uuid4
@@ -114,16 +114,6 @@ class State:
         await self._put("stores", record.host, store_document(record), record.etag)
         if self._watchlist is not None and self._definitions.get(record.host, frozenset()) != record.role_definitions:
             await self._tell_definitions(record)
-
-    async def outdate(self, hosts: Collection[str], at: datetime) -> None:
-        """Say of key stores, before their key bindings change, that what was read of them answers nothing any more."""
-        for host in sorted(hosts):
-            while (record := await self.store(host)).read_at is not None:
-                try:
-                    await self.put_store(replace(record, bindings_changed_at=at))
-                except StateConflictError:
-                    continue  # somebody has just recorded a read, judged for what the key bindings still are
-                break
 
     async def _tell_definitions(self, record: StoreRecord) -> None:
         """Let other processes load the watchlist anew; this one knows what changed, if nobody else has changed it meanwhile."""

@@ -22,8 +22,7 @@ class StoreRecord:
     `object_ids` maps app ids to object ids as the directory showed them; `role_definitions` are the guids weighed last;
     `answered` whether the store itself was ever read. `version_counts` are the last counts of keys' versions by the key's name,
     made at `versions_counted_at` (or asked for then, in vain). `objects` are the keys and secrets as read last, where a sweep
-    reads only some of them at a time. `restraint` holds back what would be read again and again in vain. `bindings_changed_at`
-    is when its key bindings were about to change last: what was read before was judged for what they had been.
+    reads only some of them at a time. `restraint` holds back what would be read again and again in vain.
     """
 
     host: str
@@ -35,17 +34,7 @@ class StoreRecord:
     version_counts: Mapping[str, int] = field(default_factory=dict)
     objects: Mapping[KeyUri, Earlier] = field(default_factory=dict)
     restraint: Restraint = UNRESTRAINED
-    bindings_changed_at: datetime | None = None
     etag: str | None = None
-
-    @property
-    def is_outdated(self) -> bool:
-        """Whether the last read was judged for key bindings that have changed since."""
-        return self.read_at is None or (self.bindings_changed_at is not None and self.read_at <= self.bindings_changed_at)
-
-    def answers(self, noticed_at: datetime) -> bool:
-        """Whether facts were read after that moment, and judged for the key bindings as they are now."""
-        return self.read_at is not None and self.read_at > noticed_at and not self.is_outdated
 
 
 def count_is_due(store: StoreRecord, now: datetime) -> bool:
@@ -103,14 +92,13 @@ def store_document(record: StoreRecord) -> dict[str, object]:
         "versionsCountedAt": record.versions_counted_at.isoformat() if record.versions_counted_at else None,
         "versionCounts": dict(record.version_counts),
         "objects": [earlier_document(uri, each) for uri, each in record.objects.items()],
-        "bindingsChangedAt": record.bindings_changed_at.isoformat() if record.bindings_changed_at else None,
         **record.restraint.document(),
     }
 
 
 def store_record(body: Mapping[str, object], etag: str | None) -> StoreRecord:
     """The record of a stored document. Raises KeyError, TypeError, ValueError or AttributeError for one that state never kept."""
-    read_at, counted_at, changed_at = body.get("readAt"), body.get("versionsCountedAt"), body.get("bindingsChangedAt")
+    read_at, counted_at = body.get("readAt"), body.get("versionsCountedAt")
     return StoreRecord(
         host=str(body["host"]),
         read_at=datetime.fromisoformat(read_at) if isinstance(read_at, str) else None,
@@ -121,6 +109,5 @@ def store_record(body: Mapping[str, object], etag: str | None) -> StoreRecord:
         version_counts=dict(cast("Mapping[str, int]", body.get("versionCounts") or {})),
         objects=dict(earlier_from(each) for each in cast("list[Mapping[str, object]]", body.get("objects") or [])),
         restraint=Restraint.of(body),
-        bindings_changed_at=datetime.fromisoformat(changed_at) if isinstance(changed_at, str) else None,
         etag=etag,
     )

@@ -60,8 +60,7 @@ class Watchlist:
 
     def home(self, host: str) -> str:
         """The subscription that a key store stands in; empty where nobody knows it."""
-        ids = (each.store_id for b in self.at(host) for each in b.objects if each.uri.host == host and each.store_id is not None)
-        return next((found.subscription_id or "" for found in ids), "")
+        return home_of(host, self.at(host))
 
     def by_home(self, hosts: Iterable[str]) -> Mapping[str, list[str]]:
         """Key stores by the subscription that they stand in, in the order given."""
@@ -106,6 +105,12 @@ class Watchlist:
         settings = changed.up_to(_ENCRYPTION_CONFIG) is not None
         around = self._consumers.around(changed) if settings else self._consumers.below(changed)
         yield from (binding for _, binding in around)
+
+
+def home_of(host: str, bindings: Iterable[KeyBinding]) -> str:
+    """The subscription that a key store stands in, as key bindings with a key or secret there say; empty where none knows it."""
+    ids = (each.store_id for b in bindings for each in b.objects if each.uri.host == host and each.store_id is not None)
+    return next((found.subscription_id or "" for found in ids), "")
 
 
 class _ByPlace[T]:

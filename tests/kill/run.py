@@ -80,7 +80,7 @@ class Witness(Judge):
         """What an alert may have seen: each fact as it was at some moment from the read on, consumers since any list before."""
         read, told = (datetime.fromisoformat(row[name]) for name in ("ReadAt", "DetectedAt"))
         numbers = self.between(read - _SLACK, told)
-        listed = await self.listing(binding, self._world.wire.snapshots[0].since, told)
+        listed = await self.listing(binding, self.world.wire.snapshots[0].since, told)
         return [View(facts=n, listed=each, grants=grants) for n in numbers for each in listed for grants in numbers]
 
 
@@ -161,21 +161,21 @@ async def _waiting(rows: Sequence[Row], entities: EntityStore) -> list[str]:
 
 
 def _failed_for_good(rows: Sequence[Row]) -> bool:
-    told, _ = invariants._told(rows)
+    told, _ = invariants.told_of(rows)
     return any("recheck-failed" in each.rows[-1]["FindingCodes"] for each in told)
 
 
 async def _unsettled(rows: Sequence[Row], judge: Judge) -> list[str]:
-    told, _ = invariants._told(rows)
-    return [problem async for problem in invariants._settled(told, judge._world, judge)]
+    told, _ = invariants.told_of(rows)
+    return [problem async for problem in invariants.settled(told, judge.world, judge)]
 
 
 async def _judged(rows: Sequence[Row], judge: Judge) -> list[str]:
     """What is wrong with the rows that arrived: the same that is asked of simulated worlds (simulation.invariants)."""
-    told, wrong = invariants._told(rows)
+    told, wrong = invariants.told_of(rows)
     for each in told:
-        wrong += list(invariants._order(each))
-        wrong += [problem async for problem in invariants._truth(each, judge)]
+        wrong += list(invariants.in_order(each))
+        wrong += [problem async for problem in invariants.true_then(each, judge)]
     return wrong
 
 

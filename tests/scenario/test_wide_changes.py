@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scenario.matrix_changes import ADMIN
-from scenario.test_sweeps import assignment_at, estate, key_at, vault_reads
+from scenario.matrix_changes import ADMIN, events_of
 from support import tenants
+from support.estates import assignment_at, estate, key_at, vault_reads
 from support.rehearsals import SWEEP, advance, rehearsal
 from support.tenants import SUBSCRIPTION, Document, guid
 
@@ -99,3 +99,16 @@ async def test_what_cannot_be_looked_at_together_is_asked_for_one_by_one(tmp_pat
         await played.queued("recheck_poison", json.dumps({**message, "subscriptions": [SUBSCRIPTION], "wide": True}))
         await played.play(advance("PT1M"))
         assert len(vault_reads(played)) == MANY
+
+
+async def test_an_actor_who_comes_later_is_joined(tmp_path: Path) -> None:
+    """A loss that a sweep found before its event came is told again with who made it, also where the event concerns many."""
+    gone: Document = {"delete": AT_SUBSCRIPTION}
+    events = events_of(_estate(MANY), [gone])
+    async with rehearsal(tmp_path, _estate(MANY), SWEEP, advance("PT20S")) as played:
+        await played.play({"change": gone, "silent": True}, SWEEP, advance("PT20S"))
+        (opened,) = played.alerts
+        await played.play(*({"event": each} for each in events), advance("PT1M"))
+        _, changed = played.alerts
+    assert (opened["Kind"], opened["ActorConfidence"]) == ("opened", "none")
+    assert (changed["Kind"], changed["KeyStoreName"], changed["ActorObjectId"]) == ("changed", LAST, ADMIN["objectId"])

@@ -84,7 +84,7 @@ class Judge:
     """
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self.world = world
         self._known: dict[View, Truth] = {}
 
     async def at(self, number: int) -> Truth:
@@ -94,7 +94,7 @@ class Judge:
     async def seen(self, view: View) -> Truth:
         """What a scan says of each key binding that sees this."""
         if view not in self._known:
-            self._known[view] = await scanned(self._world, view)
+            self._known[view] = await scanned(self.world, view)
         return self._known[view]
 
     async def was_true(self, binding: str, row: Row, code: str) -> bool:
@@ -119,7 +119,7 @@ class Judge:
     def _refused(self, row: Row) -> list[frozenset[str]]:
         """What a recheck may not have been answered: some of what failed while it read."""
         first, last = _time(row["ReadAt"]), _time(row["DetectedAt"])
-        failed = [what for at, what in self._world.wire.failed if first <= at <= last]
+        failed = [what for at, what in self.world.wire.failed if first <= at <= last]
         causes = [cause for cause, marks in _CAUSES.items() if any(mark in what for mark in marks for what in failed)]
         return [frozenset(some) for size in range(1, len(causes) + 1) for some in combinations(causes, size)]
 
@@ -127,8 +127,8 @@ class Judge:
         """What an alert may have seen: facts within the lag; consumers since the last sweep that is certain to have listed them
         (README, blind spots), or since then by an event, within the lag too."""
         read, last = _time(row["ReadAt"]), _time(row["DetectedAt"])
-        sweeps = [began for began, ended in self._world.full_sweeps if ended <= read]
-        listed = await self.listing(binding, max(sweeps, default=self._world.wire.snapshots[0].since) - _LAG, last)
+        sweeps = [began for began, ended in self.world.full_sweeps if ended <= read]
+        listed = await self.listing(binding, max(sweeps, default=self.world.wire.snapshots[0].since) - _LAG, last)
         return [View(facts=n, listed=each, grants=n) for n in self.between(read - _LAG, last) for each in listed]
 
     async def listing(self, binding: str, first: datetime, last: datetime) -> list[int]:
@@ -141,7 +141,7 @@ class Judge:
 
     def between(self, first: datetime, last: datetime) -> list[int]:
         """The snapshots that stood at some moment of a stretch of time."""
-        shown = self._world.wire.snapshots
+        shown = self.world.wire.snapshots
         ends = [*(each.since for each in shown[1:]), datetime.max.replace(tzinfo=first.tzinfo)]
         return [n for n, each in enumerate(shown) if each.since <= last and ends[n] >= first]
 
@@ -204,18 +204,18 @@ def _backup(world: World, view: View) -> Document:
 async def violations(world: World) -> list[str]:
     """Everything that is wrong with a settled world."""
     rows = [row for _, stream, row in world.wire.rows if stream == ALERTS]
-    told, wrong = _told(rows)
+    told, wrong = told_of(rows)
     judge = Judge(world)
     for each in told:
-        wrong += list(_order(each))
-        wrong += [problem async for problem in _truth(each, judge)]
-    wrong += [problem async for problem in _settled(told, world, judge)]
+        wrong += list(in_order(each))
+        wrong += [problem async for problem in true_then(each, judge)]
+    wrong += [problem async for problem in settled(told, world, judge)]
     wrong += [problem async for problem in _noticed(told, world, judge)]
     wrong += [problem async for problem in _delivered(world)]
     return wrong
 
 
-def _told(rows: Sequence[Row]) -> tuple[list[Told], list[str]]:
+def told_of(rows: Sequence[Row]) -> tuple[list[Told], list[str]]:
     """The alerts by key binding. The same id always is the same row, and arrives in order but for repetitions."""
     wrong: list[str] = []
     by_id: dict[str, Row] = {}
@@ -233,7 +233,7 @@ def _told(rows: Sequence[Row]) -> tuple[list[Told], list[str]]:
     return [Told(binding, tuple(sorted(mine, key=lambda row: row["Sequence"]))) for binding, mine in first.items()], wrong
 
 
-def _order(told: Told) -> Iterator[str]:
+def in_order(told: Told) -> Iterator[str]:
     """Opened once, changed while open, resolved once."""
     is_open = False
     for row in told.rows:
@@ -247,7 +247,7 @@ def _order(told: Told) -> Iterator[str]:
         is_open = kind != "resolved"
 
 
-async def _truth(told: Told, judge: Judge) -> Any:
+async def true_then(told: Told, judge: Judge) -> Any:
     """Every finding of an alert was true at some moment between its read, less the lag, and its detection; and where an alert
     says that something is well again, each finding that it ends was untrue at some such moment."""
     before = frozenset[str]()
@@ -267,7 +267,7 @@ async def _truth(told: Told, judge: Judge) -> Any:
             before = frozenset()
 
 
-async def _settled(told: list[Told], world: World, judge: Judge) -> Any:
+async def settled(told: list[Told], world: World, judge: Judge) -> Any:
     """After it has come to rest, what was told last is what a fresh scan says."""
     if not (await judge.at(0)).verdicts:
         yield "nothing was watched: this history proves nothing"

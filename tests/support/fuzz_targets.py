@@ -57,6 +57,7 @@ from keydrift.stored import (
     heard_from,
 )  # fmt: skip
 from keydrift.stored_record import record_document, record_from
+from keydrift_local.rehearsal import in_memory
 from keydrift_local.scenario_file import load_scenario
 from keydrift_local.tenant_file import load_tenant
 from support import builders
@@ -288,7 +289,7 @@ def _answers(data: bytes) -> None:
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="keydrift-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    return Path(tempfile.mkdtemp(prefix="keydrift-fuzz-", dir=in_memory()))
 
 
 def _file(name: str, read: Callable[[Path], object]) -> Run:

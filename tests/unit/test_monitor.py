@@ -256,6 +256,23 @@ async def test_facts_read_for_what_a_consumer_was_before_do_not_answer_its_event
     assert len(world.collector.reads) == 2
 
 
+async def test_what_a_consumer_has_become_is_not_held_back() -> None:
+    """In a flood a key store that was read in vain waits, unless its key bindings have changed."""
+    world = await _world(BACKUP_VAULT)
+
+    async def event() -> None:
+        recheck = Recheck(host=VAULT_HOST, noticed_at=world.clock.now(), via=Via.EVENT, consumers=True, crowd=10)
+        world.clock.advance(1)
+        await world.monitor.recheck(recheck.body())
+
+    for _ in range(4):
+        await event()
+    assert len(world.collector.reads) == 2
+    world.consumers.inventory = _inventory(BACKUP_VAULT, f"{BACKUP_VAULT}2")
+    await event()
+    assert len(world.collector.reads) == 3
+
+
 async def test_rechecks_of_one_key_store_take_turns() -> None:
     """Of rechecks that arrive together the first reads the key store, and the others find themselves answered."""
     world = await _world(BACKUP_VAULT)

@@ -25,6 +25,7 @@ from keydrift.collect import Collector, Known, Readers
 from keydrift.facts import Facts, Principal, Read
 from keydrift.model import AppIdentity, KeyBinding
 from keydrift.ports import Clock
+from keydrift.watchlist import home_of
 
 # Key stores of one subscription that are read at the same time, and facts that wait to be taken: both bound memory
 _PARALLEL_STORES = 8
@@ -78,7 +79,7 @@ class BulkCollector:
         sweep.watch(await self._principals(sweep, by_host, known))
         waiting: defaultdict[str, list[str]] = defaultdict(list)
         for host in sorted(by_host, reverse=True):
-            waiting[_home(host, by_host[host])].append(host)
+            waiting[home_of(host, by_host[host])].append(host)
 
         async def worker(hosts: list[str]) -> None:
             while hosts:
@@ -114,9 +115,3 @@ def _by_host(bindings: Sequence[KeyBinding]) -> dict[str, list[KeyBinding]]:
         for host in binding.hosts:
             by_host[host].append(binding)
     return by_host
-
-
-def _home(host: str, bindings: Sequence[KeyBinding]) -> str:
-    """The subscription that a key store stands in; empty where nobody knows it."""
-    ids = (each.store_id for b in bindings for each in b.objects if each.uri.host == host and each.store_id is not None)
-    return next((found.subscription_id or "" for found in ids), "")
