@@ -173,7 +173,9 @@ def event(peers: frozenset[Peer], turns: int, events: int) -> Section:
                 taken[name].append(in_turn({name: side}, work, 1, azure.environment)[name])
                 store = sum(1 for each in azure.requests if each.path.lower() == tenants.vault_id().lower())
                 # The first sweep and what warms up are in the requests too: the vault is read once by each
-                reads[name] = _reads(azure) / max(1, store)
+                if store < events:
+                    raise RuntimeError(f"{name} read the vault {store} times for {events} events: its figures mean nothing")
+                reads[name] = _reads(azure) / store
     medians = {name: _medians(found)["cpu_ms"] for name, found in taken.items()}
     lines = [
         Line(

@@ -27,7 +27,8 @@ from typing import Any
 
 from results import Line, Section
 from rich.console import Console
-from sweep import calls_of, peak_mib
+from sweep import calls_of
+from sweep_phases import peak_mib
 from sweep_tenant import Size, generated
 
 from keydrift_local.local_azure import LocalAzure

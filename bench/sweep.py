@@ -2,156 +2,41 @@
 1`).
 
 The tenant is generated (one seed, so always the same) and served by the simulated Azure in this process. Each phase is the
-product's own (`keydrift scan`; the monitor's first sweep, the rechecks that it asked for, the sweep after them) and runs in a
-process of its own, so that CPU seconds and peak memory are its alone, imports included. Nothing is asserted of time; where the
-simulated Azure is what everything waits for, that is said.
+product's own (`keydrift scan`; the monitor's first sweep, the rechecks that it asked for, the sweep after them) and runs in an
+interpreter of its own (`sweep_phases.py`). Nothing is asserted of time; where the simulated Azure is what everything waits for,
+that is said.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import compileall
 import json
 import math
-import multiprocessing
 import os
-import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from results import Line, Section
 from rich.console import Console
 from rich.table import Table
 from sweep_tenant import Size, generated
 
+import keydrift
 from keydrift_local.local_azure import LocalAzure
 from keydrift_local.tenant_file import parse_tenant
 
-if TYPE_CHECKING:
-    from keydrift.adapters.sqlite_queue import SqliteQueue
-
 _ARM = "management.azure.com"
-# Rereads of a settled key store fall due after two minutes and later; they are not part of a sweep
-_SETTLING_S = 100
+_PHASES = Path(__file__).with_name("sweep_phases.py")
 # ARM's budget for reads of one subscription (azure-facts 5.7)
 _BURST, _PER_S = 250, 25
-_MIB = 1024 if sys.platform != "darwin" else 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """What one process used: its whole life, imports and unpickling included, and the work's wall time."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
-    bindings: int
-    states: dict[str, int]
-
-
-def peak_mib() -> float:
-    """The most memory that this process has had resident.
-
-    Linux hands `ru_maxrss` on through fork and exec, so that it would show the size of the process that serves Azure.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(each for each in status.read_text(encoding="ascii").splitlines() if each.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB
-
-
-def used(began: float, bindings: int, states: Mapping[str, int]) -> Phase:
-    """The figures of this process."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return Phase(
-        wall_s=time.monotonic() - began,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mib=peak_mib(),
-        bindings=bindings,
-        states=dict(states),
-    )
-
-
-def scan_all(environment: dict[str, str]) -> Phase:
-    """What `keydrift scan` does. Runs in a process of its own; imported here: each process's imports are its own."""
-    from keydrift.bootstrap import SystemClock  # noqa: PLC0415
-    from keydrift.reading import reading  # noqa: PLC0415
-    from keydrift.scan import ScanResult, scan  # noqa: PLC0415
-    from keydrift.settings import Settings  # noqa: PLC0415
-
-    os.environ.update(environment)
-    clock = SystemClock()
-
-    async def work() -> ScanResult:
-        reads = reading(Settings.from_environment(os.environ), clock)
-        try:
-            return await scan(consumers=reads.consumers, bulk=reads.bulk, clock=clock, policy=reads.policy, subscriptions=())
-        finally:
-            await reads.close()
-
-    began = time.monotonic()
-    found = asyncio.run(work())
-    return used(began, len(found.verdicts), Counter(str(each.state) for each in found.verdicts))
-
-
-def sweep_once(environment: dict[str, str], state: Path) -> Phase:
-    """One sweep of the monitor, as its timer runs it. Runs in a process of its own."""
-    return _monitored(environment, state, drain=False)
-
-
-def drain(environment: dict[str, str], state: Path) -> Phase:
-    """The rechecks that are in the queue, sixteen at a time, as the Functions host takes them. Runs in a process of its own."""
-    return _monitored(environment, state, drain=True)
-
-
-def _monitored(environment: dict[str, str], state: Path, *, drain: bool) -> Phase:
-    from keydrift.adapters.sqlite_queue import SqliteQueue  # noqa: PLC0415
-    from keydrift.bootstrap import SystemClock, compose  # noqa: PLC0415
-    from keydrift.settings import Settings  # noqa: PLC0415
-
-    # As a large tenant's sweeps find their consumers, at any scale (docs/adr/0005)
-    os.environ.update({**environment, "KEYDRIFT_STATE": f"sqlite:{state}", "KEYDRIFT_INVENTORY": "resource-graph"})
-    settings, clock = Settings.from_environment(os.environ), SystemClock()
-
-    async def work() -> Counter[str]:
-        application = compose(settings, os.environ, clock)
-        queue = SqliteQueue(state, settings.recheck_queue, clock)
-        try:
-            if drain:
-                await _drain(queue, application.monitor.recheck)
-            else:
-                await application.monitor.sweep()
-            bindings = cast("list[dict[str, object]]", (await application.monitor.posture())["bindings"])
-            return Counter(str(each["verdict"]) for each in bindings)
-        finally:
-            await queue.close()
-            await application.close()
-
-    began = time.monotonic()
-    states = asyncio.run(work())
-    return used(began, sum(states.values()), states)
-
-
-async def _drain(queue: SqliteQueue, answer: Callable[[str], Awaitable[None]]) -> None:
-    """Take messages until none is left, those that fall due later included, but for the rereads of a settled key store."""
-    while (due := await queue.next_due()) is not None:
-        wait = (due - datetime.now(UTC)).total_seconds()
-        if wait > _SETTLING_S:
-            return
-        await asyncio.sleep(max(0.0, wait))
-        messages = await queue.receive(16, 600)
-        await asyncio.gather(*(answer(each.body) for each in messages))
-        for each in messages:
-            await queue.delete(each)
 
 
 def calls_of(azure: LocalAzure) -> Counter[str]:
@@ -178,17 +63,20 @@ def bound(size: Size, page_size: int) -> int:
 
 def run(size: Size, page_size: int, latency_s: float) -> dict[str, object]:
     """Generate, serve, scan, sweep, answer the rechecks, sweep again."""
+    compileall.compile_dir(Path(keydrift.__file__).parent, quiet=1)  # an installed package has its bytecode
     tenant = parse_tenant(generated(size), "sweep")
     with LocalAzure(tenant, page_size=page_size, latency_s=latency_s) as azure, tempfile.TemporaryDirectory() as directory:
         state = Path(directory) / "state.db"
 
-        def apart(work: Callable[..., Phase], *arguments: object) -> dict[str, object]:
+        def apart(phase: str) -> dict[str, object]:
             served = time.process_time()
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-                phase = process.submit(work, azure.environment, *arguments).result()
+            # As a large tenant's sweeps find their consumers, at any scale (docs/adr/0005)
+            settings = {} if phase == "scan" else {"KEYDRIFT_STATE": f"sqlite:{state}", "KEYDRIFT_INVENTORY": "resource-graph"}
+            command = [sys.executable, str(_PHASES), phase, str(state)]
+            ran = subprocess.run(command, env={**os.environ, **azure.environment, **settings}, stdout=subprocess.PIPE, check=True)
             kinds = calls_of(azure)
             return {
-                **asdict(phase),
+                **json.loads(ran.stdout),
                 "server_cpu_s": time.process_time() - served,
                 "arm_calls": sum(kinds.values()) - kinds["(Graph)"],
                 "counting_calls": kinds["versions"],
@@ -197,10 +85,10 @@ def run(size: Size, page_size: int, latency_s: float) -> dict[str, object]:
             }
 
         phases = {
-            "scan": apart(scan_all),
-            "first sweep": apart(sweep_once, state),
-            "its rechecks": apart(drain, state),
-            "next sweep": apart(sweep_once, state),
+            "scan": apart("scan"),
+            "first sweep": apart("sweep"),
+            "its rechecks": apart("drain"),
+            "next sweep": apart("sweep"),
         }
     return {"size": asdict(size), "page_size": page_size, "bound": bound(size, page_size), "phases": phases}
 
@@ -210,7 +98,7 @@ def show(report: dict[str, Any]) -> None:
     size, phases, console = report["size"], report["phases"], Console()
     table = Table(
         title=f"{size['subscriptions']} subscriptions, each {size['vaults']} vaults and {size['assignments']} role assignments; "
-        f"{phases['scan']['bindings']} key bindings; {report['page_size']} rows a page"
+        f"{sum(phases['scan']['states'].values())} key bindings; {report['page_size']} rows a page"
     )
     table.add_column("")
     for phase in phases:
