@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from keydrift.bulk.collector import BulkCollector
     from keydrift.collect import Collector
     from keydrift.declared import Declarations
+    from keydrift.judgement import Policy
     from keydrift.ports import Consumers
-    from keydrift.reconcile import Policy
 
 # Where `function_app.py` and `src` stand: a function app's working directory is the host's
 _APP_ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def reading(settings: Settings, clock: Clock) -> Reading:
     from keydrift.bulk.collector import BulkCollector
     from keydrift.collect import Collector, Readers
     from keydrift.inventory import TagNames
-    from keydrift.reconcile import Policy
+    from keydrift.judgement import Policy
 
     # First: where the file is wrong, nothing has been opened yet that would have to be closed
     by_hand = declarations(settings)

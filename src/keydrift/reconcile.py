@@ -12,28 +12,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from logging import getLogger
 
-from keydrift.access.key_state import Horizon
-from keydrift.access.verdict import decide
-from keydrift.alerts import blind_spot
 from keydrift.alerts.actor import Heard
-from keydrift.alerts.lifecycle import USUAL, Lifecycle, follow, retire
-from keydrift.alerts.record import BindingRecord
-from keydrift.alerts.repointing import tell_repointing
+from keydrift.alerts.lifecycle import retire
 from keydrift.alerts.row import alert_row, posture_row
 from keydrift.bulk.lists import Spread
 from keydrift.catalogue import CODES
 from keydrift.collect import Collector, Known
-from keydrift.declared import NOTHING_DECLARED, Declarations, ExemptionOutcome, exempted
+from keydrift.declared import NOT_EXEMPT
 from keydrift.delivery import Deliverer
-from keydrift.document import verdict_document
-from keydrift.drift import Alert, Moment, Via
-from keydrift.facts import Facts, Principal, Unread
-from keydrift.inventory import ANY_TAGS, TagNames
+from keydrift.drift import Moment, Via
+from keydrift.facts import Facts, Unread
+from keydrift.judgement import Judged, Policy, decided, judged
 from keydrift.model import BlindSpot, Finding, KeyBinding, State, Verdict
 from keydrift.ports import Clock, DeliveryError, RecheckQueue, RowSink, StateConflictError
 from keydrift.recheck import Recheck
+from keydrift.rest import digest_of, digest_of_judged
 from keydrift.restraint import SETTLE_AFTER
-from keydrift.state import Remembered
 from keydrift.state import State as Memory
 from keydrift.store_record import StoreRecord, advanced, count_is_due, counts_of, objects_known
 from keydrift.watchlist import home_of
@@ -45,38 +39,32 @@ SECOND_READ_AFTER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """How verdicts are made here: the horizon of expiries, the tenant, principals that are declared rather than read, and what
-    the watchlist file declares."""
+class InBulk:
+    """How facts were read in bulk: whether versions were counted, whose turn it was where keys are read in turns, and the sweep
+    whose posture rows are wanted (empty: none)."""
 
-    backup_app_id: str
-    key_expiry: timedelta
-    grant_expiry: timedelta = timedelta(days=14)
-    tenant_id: str | None = None
-    declared: dict[str, Principal]
-    declarations: Declarations = NOTHING_DECLARED
-    lifecycle: Lifecycle = USUAL
-    tags: TagNames = ANY_TAGS
+    counted: bool
+    spread: Spread | None
+    sweep: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """One verdict beside what was remembered: the record to keep, and the alerts that it causes, in order."""
+class Absorbed:
+    """What came of facts that were read in bulk: posture rows; `overtaken` where another worker was faster: nothing was kept."""
 
-    verdict: Verdict
-    remembered: Remembered | None
-    record: BindingRecord
-    exemption: ExemptionOutcome
-    alerts: tuple[Alert, ...] = ()
-    awaits_second_read: bool = False
-    held_back: bool = False
-    outdated: bool = False
+    rows: tuple[dict[str, object], ...] = ()
+    overtaken: bool = False
 
-    @property
-    def is_news(self) -> bool:
-        """Whether anything came of it that a single read in bulk should not settle."""
-        pending = self.remembered is not None and self.remembered.record.pending_unknown_since is not None
-        return bool(self.alerts) or self.held_back or self.awaits_second_read or pending
+
+OVERTAKEN = Absorbed(overtaken=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmoved:
+    """A key store at rest whose verdicts are what they were: its record as it is to be kept, and the posture rows to send."""
+
+    record: StoreRecord
+    rows: tuple[dict[str, object], ...]
 
 
 class Reconciler:
@@ -110,28 +98,41 @@ class Reconciler:
         counting = recheck.via is not Via.EVENT and count_is_due(store, self._clock.now())
         facts = await self._collector.collect(bindings, await self._known(store, bindings, counting=counting))
         now = self._clock.now()
-        verdicts = self._decided(bindings, facts, now)
+        verdicts = decided(bindings, facts, self._policy, now)
         if (await self._memory.store(recheck.host)).etag != store.etag:
             raise StateConflictError(f"`{recheck.host}` was read and recorded by another worker meanwhile")
         if (await self._memory.watchlist()).at(recheck.host) != bindings:
             raise StateConflictError(f"what needs the keys of `{recheck.host}` has changed while it was read")
         moment = Moment(now=now, via=recheck.via, heard=await self._heard(recheck.host, bindings, now))
-        kept: list[_Judged] = []
+        all_judged = await self._beside_remembered(verdicts, moment, store.read_at)
+        kept: list[Judged] = []
         try:
-            for verdict in verdicts:
-                judged = self._judged(verdict, moment, await self._memory.remembered(verdict.binding.id), store.read_at)
-                await self._keep(judged)
-                kept.append(judged)
+            await self._keep(recheck.host, all_judged, kept, now)
             await self._follow_up(recheck, kept, now)
             objects = objects_known(store, facts, None, facts.read_at) if store.objects else {}
             restraint = store.restraint.after(recheck.via, now, news=any(each.is_news for each in kept))
             read = advanced(store, facts, counted=counting, objects=objects)
-            await self._memory.put_store(replace(read, restraint=restraint))
+            await self._memory.put_store(replace(read, restraint=restraint, at_rest=digest_of_judged(kept)))
         finally:
             # Also where another worker was faster: the next try finds these alerts recorded, and would leave them to the timer
             await self._deliverer.deliver_for(each.record.binding_id for each in kept if each.alerts)
         if recheck.sweep:
             await self.send_posture(self._posture_rows(kept, recheck.sweep, now))
+
+    async def _beside_remembered(self, verdicts: Iterable[Verdict], moment: Moment, read_at: datetime | None) -> list[Judged]:
+        return [judged(v, moment, await self._memory.remembered(v.binding.id), read_at, self._policy) for v in verdicts]
+
+    async def _keep(self, host: str, all_judged: Iterable[Judged], kept: list[Judged], now: datetime) -> None:
+        """Write what differs, the key store stirred first; `kept` takes each whose record stands. Raises StateConflictError."""
+        is_stirred = False
+        for each in all_judged:
+            if (differs := each.to_keep()) is not None:
+                # What is not there yet can be made by one worker only, so no digest speaks for it without having seen it
+                if not is_stirred and differs.etag is not None:
+                    await self._memory.stir(host, now)
+                    is_stirred = True
+                await self._memory.record(differs, [alert_row(alert, self._policy.tenant_id) for alert in each.alerts])
+            kept.append(each)
 
     async def _heard(self, host: str, bindings: Sequence[KeyBinding], now: datetime) -> tuple[Heard, ...]:
         """The notices about a key store, and those that concerned many of its subscription's."""
@@ -159,45 +160,46 @@ class Reconciler:
         await self._queue.put(again.body(), delay_s=(until - now).total_seconds())
         return True
 
-    async def absorb(
-        self,
-        store: StoreRecord,
-        bindings: Sequence[KeyBinding],
-        facts: Facts,
-        *,
-        counted: bool,
-        spread: Spread | None,
-        sweep: str,
-    ) -> tuple[dict[str, object], ...] | None:
-        """Take facts that a sweep read in bulk since `store` was read from state; returns the posture rows (no `sweep`, no rows).
+    async def absorb(self, store: StoreRecord, bindings: Sequence[KeyBinding], facts: Facts, how: InBulk) -> Absorbed | None:
+        """Take facts that a sweep read in bulk since `store` was read from state.
 
         None where they differ from what is recorded: a difference is confirmed by a fresh read of that key store alone, since a
         list shows what the monitor may see and not why it may not see the rest (architecture, "monotonic reads").
         """
         if (await self._memory.store(store.host)).etag != store.etag:
-            return ()  # an event's recheck was faster, and has recorded newer facts
+            return OVERTAKEN  # an event's recheck was faster, and has recorded newer facts
         now = self._clock.now()
         remembered = [await self._memory.remembered(each.id) for each in bindings]
         open_ones = any(each is not None and each.record.standing is not None for each in remembered)
         moment = Moment(now=now, via=Via.SWEEP, heard=await self._heard(store.host, bindings, now) if open_ones else ())
-        judged = [
-            self._judged(verdict, moment, known, store.read_at)
-            for verdict, known in zip(self._decided(bindings, facts, now), remembered, strict=True)
+        all_judged = [
+            judged(verdict, moment, known, store.read_at, self._policy)
+            for verdict, known in zip(decided(bindings, facts, self._policy, now), remembered, strict=True)
         ]
-        if any(each.is_news for each in judged):
+        if any(each.is_news for each in all_judged):
             return None
         try:
-            for each in judged:
-                await self._keep(each)
-            objects = objects_known(store, facts, spread.turn, now) if spread else {}
-            await self._memory.put_store(advanced(store, facts, counted=counted, objects=objects))
+            await self._keep(store.host, all_judged, [], now)
+            objects = objects_known(store, facts, how.spread.turn, now) if how.spread else {}
+            read = advanced(store, facts, counted=how.counted, objects=objects)
+            await self._memory.put_store(replace(read, at_rest=digest_of_judged(all_judged)))
         except StateConflictError:
-            return ()
-        return self._posture_rows(judged, sweep, now)
+            return OVERTAKEN
+        return Absorbed(rows=self._posture_rows(all_judged, how.sweep, now))
 
-    def _decided(self, bindings: Sequence[KeyBinding], facts: Facts, now: datetime) -> list[Verdict]:
-        horizon = Horizon(now=now, key_expiry=self._policy.key_expiry, grant_expiry=self._policy.grant_expiry)
-        return [decide(binding, facts, horizon) for binding in bindings]
+    def unmoved(self, store: StoreRecord, bindings: Sequence[KeyBinding], facts: Facts, how: InBulk) -> Unmoved | None:
+        """What comes of the same facts as `absorb` takes where the key store is at rest and they move nothing; None where it is
+        not, or they do."""
+        if store.at_rest is None or (store.read_at is not None and facts.read_at < store.read_at):
+            return None
+        now = self._clock.now()
+        verdicts = decided(bindings, facts, self._policy, now)
+        if digest_of(verdicts) != store.at_rest:
+            return None
+        objects = objects_known(store, facts, how.spread.turn, now) if how.spread else {}
+        shown = verdicts if how.sweep else []
+        rows = tuple(posture_row(each, NOT_EXEMPT, how.sweep, now, self._policy.tenant_id) for each in shown)
+        return Unmoved(record=advanced(store, facts, counted=how.counted, objects=objects), rows=rows)
 
     async def _known(self, store: StoreRecord, bindings: Sequence[KeyBinding], *, counting: bool) -> Known:
         counts = counts_of(store)
@@ -213,43 +215,8 @@ class Reconciler:
             version_counts=counts,
         )
 
-    def _judged(self, verdict: Verdict, at: Moment, remembered: Remembered | None, previous_read: datetime | None) -> _Judged:
-        last = remembered.record if remembered else BindingRecord.created(verdict.binding.id, at.now)
-        shown = blind_spot.shown(last.standing, verdict)
-        exemptions = self._policy.declarations.exemptions
-        exemption = exempted(shown, exemptions, at.now)
-        if last.read_at is not None and verdict.read_at < last.read_at:
-            return _Judged(verdict=verdict, remembered=remembered, record=last, exemption=exemption, outdated=True)
-        reads = [read for read in (last.read_at, previous_read if remembered else None) if read is not None]
-        told, notice = tell_repointing(replace(last, read_at=max(reads, default=None)), verdict, at)
-        outcome = follow(told, shown, replace(at, exemption=exemption, repointed=notice is not None), self._policy.lifecycle)
-        record, alerts = outcome.record, list(outcome.alerts)
-        if notice is not None:
-            # The exemption of the notice is its own: that of the verdict is about the findings of the new key
-            own = exempted(replace(notice.verdict, state=State.AT_RISK, findings=notice.verdict.findings[:1]), exemptions, at.now)
-            alerts.insert(0, replace(notice, exempted=own.exempted, exemption_reason=own.note))
-            explained = [t for t in (record.explained_until, notice.explanation.occurred_at) if t is not None]
-            record = replace(record, explained_until=max(explained, default=None))
-        return _Judged(
-            verdict=verdict,
-            remembered=remembered,
-            record=record,
-            exemption=exemption,
-            alerts=tuple(alerts),
-            awaits_second_read=outcome.awaits_second_read,
-            held_back=outcome.held_back,
-        )
-
-    async def _keep(self, judged: _Judged) -> None:
-        if judged.outdated:
-            return
-        remembered, posture = judged.remembered, verdict_document(judged.verdict, judged.exemption)
-        if remembered is None or not _unchanged(remembered, judged, posture):
-            kept = replace(remembered or Remembered(record=judged.record), record=judged.record, posture=posture)
-            await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in judged.alerts])
-
-    def _posture_rows(self, judged: Iterable[_Judged], sweep: str, now: datetime) -> tuple[dict[str, object], ...]:
-        shown = [each for each in judged if sweep and not each.outdated]
+    def _posture_rows(self, kept: Iterable[Judged], sweep: str, now: datetime) -> tuple[dict[str, object], ...]:
+        shown = [each for each in kept if sweep and not each.outdated]
         return tuple(posture_row(each.verdict, each.exemption, sweep, now, self._policy.tenant_id) for each in shown)
 
     async def send_posture(self, rows: Sequence[Mapping[str, object]]) -> None:
@@ -261,15 +228,15 @@ class Reconciler:
         except DeliveryError as error:
             log.warning("posture rows were not accepted", extra={"rows": len(rows), "reason": str(error)})
 
-    async def _follow_up(self, recheck: Recheck, judged: Sequence[_Judged], now: datetime) -> None:
+    async def _follow_up(self, recheck: Recheck, kept: Sequence[Judged], now: datetime) -> None:
         due: list[tuple[timedelta, Via]] = []
         if recheck.via is Via.EVENT:
             due.append((SETTLE_AFTER, Via.SETTLE))
-        if any(each.alerts for each in judged):
+        if any(each.alerts for each in kept):
             due.append((CONFIRM_DRIFT_AFTER, Via.SETTLE))
-        if any(each.awaits_second_read for each in judged):
+        if any(each.awaits_second_read for each in kept):
             due.append((SECOND_READ_AFTER, recheck.via))
-        if any(each.held_back for each in judged):
+        if any(each.held_back for each in kept):
             due.append((self._policy.lifecycle.damping.quiet, Via.SETTLE))
         for delay, via in due:
             later = Recheck(host=recheck.host, noticed_at=now + delay, via=via)
@@ -290,9 +257,10 @@ class Reconciler:
         blind = BlindSpot(unread=unread, codes=frozenset(CODES))
         moment = Moment(now=now, via=Via.SWEEP, confirmed=True)
         bindings = (await self._memory.watchlist()).at(host)
-        for binding in bindings:
-            verdict = Verdict(binding=binding, state=State.UNKNOWN, read_at=now, findings=(found,), blind_spots=(blind,))
-            await self._keep(self._judged(verdict, moment, await self._memory.remembered(binding.id), None))
+        verdicts = [
+            Verdict(binding=b, state=State.UNKNOWN, read_at=now, findings=(found,), blind_spots=(blind,)) for b in bindings
+        ]
+        await self._keep(host, await self._beside_remembered(verdicts, moment, None), [], now)
         await self._deliverer.deliver_for(binding.id for binding in bindings)
 
     async def retire(self, bindings: Iterable[KeyBinding]) -> None:
@@ -308,12 +276,3 @@ class Reconciler:
                 kept = replace(remembered, record=outcome.record, posture=None)
                 await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in outcome.alerts])
                 await self._deliverer.deliver_for([binding.id])
-
-
-def _unchanged(remembered: Remembered, judged: _Judged, posture: dict[str, object]) -> bool:
-    """Whether nothing but the time of the read differs. A binding of several key stores is always written: its own `read_at` is
-    what keeps an older read of one store from overwriting a newer one of another."""
-    if judged.alerts or len(judged.verdict.binding.hosts) > 1:
-        return False
-    same = replace(judged.record, read_at=None) == replace(remembered.record, read_at=None)
-    return same and {**posture, "read_at": None} == {**(remembered.posture or {}), "read_at": None}

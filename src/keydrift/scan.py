@@ -15,9 +15,9 @@ from keydrift.declared import NOT_EXEMPT, ExemptionOutcome, declared_bindings, e
 from keydrift.discovery import visible
 from keydrift.facts import Unread
 from keydrift.inventory import discover
+from keydrift.judgement import Policy
 from keydrift.model import KeyBinding, State, Verdict
 from keydrift.ports import Clock, Consumers
-from keydrift.reconcile import Policy
 from keydrift.sweep import AllStores, Progress
 
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | `watchlist` | binding id | the key binding |
 | `stores` | host | when facts were last read, object ids and role definitions seen |
+| `stirred` | host | since when a record of its bindings may differ from what its digest was made of (`rest`) |
 | `binding/{id}` | `record`, `alert/{sequence}`, … | record, posture, history; pending alerts (`outbox`): one atomic write |
 | `notices/{host}` | time and event id | notices, so that an actor who comes later still is joined |
 | `undelivered`, … | binding id | where to look for alerts; written before the alert, removed after its delivery (`outbox`) |
@@ -15,18 +16,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import cast
+from itertools import batched
+from typing import NamedTuple, cast
 from uuid import uuid4
 
 from keydrift.alerts.actor import Heard
-from keydrift.alerts.history import PastAlert, with_alerts
-from keydrift.alerts.record import BindingRecord
+from keydrift.alerts.history import PastAlert, Remembered, with_alerts
 from keydrift.errors import DecodeError
 from keydrift.model import KeyBinding
 from keydrift.outbox import Outbox, OutboxName, PendingAlert
-from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, Write
+from keydrift.ports import Delete, Entity, EntityStore, StateConflictError, StateError, Write
 from keydrift.store_record import StoreRecord, store_document, store_record
 from keydrift.stored import (
     binding_document,
@@ -39,17 +40,16 @@ from keydrift.watchlist import Watchlist
 
 NOTICES_KEPT = timedelta(minutes=30)
 _PARALLEL_READS = 32
+# A write holds a hundred rows at most, and 4 MiB
+_STORES_A_WRITE = 100
 DEAD_LETTERS_KEPT = timedelta(days=30)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """A binding's record with what guards it; `posture` is its last verdict as a document, `history` its last alerts in short."""
+class Stirred(NamedTuple):
+    """When a key store was stirred last, and the version of the mark."""
 
-    record: BindingRecord
-    posture: Mapping[str, object] | None = None
-    history: tuple[PastAlert, ...] = ()
-    etag: str | None = None
+    at: datetime
+    etag: str | None
 
 
 class State:
@@ -111,7 +111,34 @@ class State:
 
     async def put_store(self, record: StoreRecord) -> None:
         """Keep a key store's record. Raises StateConflictError where somebody else did meanwhile."""
-        await self._put("stores", record.host, store_document(record), record.etag)
+        await self._entities.transact([_store_write(record)])
+        await self._notice_definitions(record)
+
+    async def put_stores(self, records: Iterable[StoreRecord]) -> frozenset[str]:
+        """Keep many key stores' records, a hundred in one write. Returns the hosts of those that somebody else has kept
+        meanwhile, which are left as they are. Raises StateError."""
+        conflicting: set[str] = set()
+        for some in batched(records, _STORES_A_WRITE, strict=False):
+            try:
+                await self._entities.transact([_store_write(each) for each in some])
+            except (StateConflictError, StateError) as error:
+                if isinstance(error, StateError) and error.transient:
+                    raise
+                # Nothing was written, since one was in the way or they were too much together: one by one it shows
+                conflicting |= {each.host for each in some if not await self._is_kept(each)}
+                continue
+            for each in some:
+                await self._notice_definitions(each)
+        return frozenset(conflicting)
+
+    async def _is_kept(self, record: StoreRecord) -> bool:
+        try:
+            await self.put_store(record)
+        except StateConflictError:
+            return False
+        return True
+
+    async def _notice_definitions(self, record: StoreRecord) -> None:
         if self._watchlist is not None and self._definitions.get(record.host, frozenset()) != record.role_definitions:
             await self._tell_definitions(record)
 
@@ -130,6 +157,20 @@ class State:
         self._definitions[record.host] = record.role_definitions
         if self._watchlist is known:
             self._watchlist = version, known[1]
+
+    async def stir(self, host: str, at: datetime) -> None:
+        """Say that somebody sets out to change a record of a key store's bindings."""
+        await self._put("stirred", host, {"at": at.isoformat()}, "*")
+
+    async def stirred(self) -> Mapping[str, Stirred]:
+        """The key stores that somebody has stirred, by host."""
+        found = await self._entities.query("stirred")
+        return {each.row: Stirred(datetime.fromisoformat(str(each.body["at"])), each.etag) for each in found}
+
+    async def calm(self, host: str, stirred: Stirred) -> None:
+        """Forget that a key store was stirred, unless it was again meanwhile."""
+        with suppress(StateConflictError):
+            await self._entities.transact([Delete(partition="stirred", row=host, etag=stirred.etag)])
 
     async def hear(self, host: str, heard: Heard) -> None:
         """Keep a notice with a key store; the same event twice is kept once a time of receipt."""
@@ -236,6 +277,10 @@ class State:
 
     async def _put(self, partition: str, row: str, body: Mapping[str, object], etag: str | None) -> None:
         await self._entities.transact([Write(entity=Entity(partition=partition, row=row, body=body, etag=etag))])
+
+
+def _store_write(record: StoreRecord) -> Write:
+    return Write(entity=Entity(partition="stores", row=record.host, body=store_document(record), etag=record.etag))
 
 
 def _store_from(entity: Entity) -> StoreRecord:

@@ -22,7 +22,8 @@ class StoreRecord:
     `object_ids` maps app ids to object ids as the directory showed them; `role_definitions` are the guids weighed last;
     `answered` whether the store itself was ever read. `version_counts` are the last counts of keys' versions by the key's name,
     made at `versions_counted_at` (or asked for then, in vain). `objects` are the keys and secrets as read last, where a sweep
-    reads only some of them at a time. `restraint` holds back what would be read again and again in vain.
+    reads only some of them at a time. `restraint` holds back what would be read again and again in vain. `at_rest` is the digest
+    of the verdicts that it had when it came to rest (`rest`).
     """
 
     host: str
@@ -34,6 +35,7 @@ class StoreRecord:
     version_counts: Mapping[str, int] = field(default_factory=dict)
     objects: Mapping[KeyUri, Earlier] = field(default_factory=dict)
     restraint: Restraint = UNRESTRAINED
+    at_rest: str | None = None
     etag: str | None = None
 
 
@@ -93,12 +95,13 @@ def store_document(record: StoreRecord) -> dict[str, object]:
         "versionCounts": dict(record.version_counts),
         "objects": [earlier_document(uri, each) for uri, each in record.objects.items()],
         **record.restraint.document(),
+        "atRest": record.at_rest,
     }
 
 
 def store_record(body: Mapping[str, object], etag: str | None) -> StoreRecord:
     """The record of a stored document. Raises KeyError, TypeError, ValueError or AttributeError for one that state never kept."""
-    read_at, counted_at = body.get("readAt"), body.get("versionsCountedAt")
+    read_at, counted_at, at_rest = body.get("readAt"), body.get("versionsCountedAt"), body.get("atRest")
     return StoreRecord(
         host=str(body["host"]),
         read_at=datetime.fromisoformat(read_at) if isinstance(read_at, str) else None,
@@ -109,5 +112,6 @@ def store_record(body: Mapping[str, object], etag: str | None) -> StoreRecord:
         version_counts=dict(cast("Mapping[str, int]", body.get("versionCounts") or {})),
         objects=dict(earlier_from(each) for each in cast("list[Mapping[str, object]]", body.get("objects") or [])),
         restraint=Restraint.of(body),
+        at_rest=at_rest if isinstance(at_rest, str) else None,
         etag=etag,
     )

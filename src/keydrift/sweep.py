@@ -21,11 +21,13 @@ from keydrift.bulk.lists import Spread
 from keydrift.collect import Known
 from keydrift.drift import Via
 from keydrift.facts import Facts
+from keydrift.judgement import Policy
 from keydrift.key_uri import KeyUri
 from keydrift.model import KeyBinding
-from keydrift.ports import RecheckQueue
+from keydrift.ports import RecheckQueue, StateError
 from keydrift.recheck import Recheck
-from keydrift.reconcile import Policy, Reconciler
+from keydrift.reconcile import Absorbed, InBulk, Reconciler, Unmoved
+from keydrift.rest import has_calmed
 from keydrift.state import State
 from keydrift.store_record import StoreRecord, count_is_due, counts_of
 from keydrift.watchlist import Watchlist
@@ -35,7 +37,7 @@ log = getLogger(__name__)
 # A read by itself costs some eight ARM calls: ten at once and three a second leave room in a subscription's 250 and 25 a second
 _AT_ONCE, _PER_S = 10, 3.0
 # State is written for as many key stores at a time; posture rows are sent in batches
-_PARALLEL_STORES, _ROWS_A_BATCH = 32, 500
+_PARALLEL_STORES, _ROWS_A_BATCH, _KEPT_AT_ONCE = 32, 500, 100
 # Each backed-up key's versions are counted once a day: a sweep counts those of a part of the key stores, at least of so many
 _COUNTED_AT_LEAST, _SWEEPS_TO_COUNT_ALL = 50, 48
 
@@ -75,7 +77,7 @@ class Sweeper:
         shared, alone = _by_company(watchlist)
         asked = [Recheck(host=host, noticed_at=started, via=Via.SWEEP, sweep=sweep_id) for host in alone]
         await asyncio.gather(*(self._queue.put(each.body()) for each in asked))
-        settled, differing = await self._settle(watchlist, shared, sweep_id, count_at=started)
+        settled, differing = await self._settle(watchlist, shared, sweep_id, started=started)
         await self._confirm(watchlist, differing, Via.SWEEP, sweep_id)
         return Swept(settled=settled, asked=len(alone) + len(differing))
 
@@ -96,31 +98,35 @@ class Sweeper:
         await self._confirm(watchlist, dict.fromkeys(hosts, noticed_at), via, "")
 
     async def _settle(
-        self, watchlist: Watchlist, hosts: Sequence[str], sweep_id: str, *, count_at: datetime | None = None
+        self, watchlist: Watchlist, hosts: Sequence[str], sweep_id: str, *, started: datetime | None = None
     ) -> tuple[int, dict[str, datetime]]:
         """Read in bulk; returns how many hosts were settled by it, and those whose facts differ from the record, with the time
         from which a fresh read has to be."""
         if not hosts:
             return 0, {}
-        records = {each.host: each for each in await self._memory.stores()}
+        stirred, records = await self._memory.stirred(), {each.host: each for each in await self._memory.stores()}
         stores = {host: records.get(host, StoreRecord(host=host)) for host in hosts}
         bindings = list({b.id: b for host in hosts for b in watchlist.at(host)}.values())
-        counting = frozenset[str]() if count_at is None else _to_count(stores, count_at)
+        counting = frozenset[str]() if started is None else _to_count(stores, started)
         known = self._known(records.values(), counting)
         spread = Spread.of(bindings, {u: e for each in records.values() for u, e in each.objects.items()}, self._key_reads)
-        turn = _Turn(self._reconciler)
+        turn = _Turn(self._memory, self._reconciler)
 
         async def settle(host: str, facts: Facts) -> None:
-            mine = watchlist.at(host)
+            how = InBulk(counted=host in counting, spread=spread, sweep=sweep_id)
+            store, mine, absorbed = stores[host], watchlist.at(host), None
             try:
-                rows = await self._reconciler.absorb(
-                    stores[host], mine, facts, counted=host in counting, spread=spread, sweep=sweep_id
-                )
+                unmoved = None if host in stirred else self._reconciler.unmoved(store, mine, facts, how)
+                if unmoved is not None:
+                    await turn.pass_by(unmoved)
+                    return
+                absorbed = await self._reconciler.absorb(store, mine, facts, how)
             except Exception:
                 # A defect that one key store brings out must not hide the others: asked for by itself it fails for all to see
                 log.exception("a key store could not be settled by lists", extra={"key_store": host})
-                rows = None
-            await turn.note(host, facts, rows)
+            await turn.note(host, facts, absorbed)
+            if started and absorbed and not absorbed.overtaken and host in stirred and has_calmed(stirred[host].at, started):
+                await self._memory.calm(host, stirred[host])
 
         room = asyncio.Semaphore(_PARALLEL_STORES)
         async with asyncio.TaskGroup() as group, aclosing(self._bulk.collect_all(bindings, known, spread=spread)) as found:
@@ -129,7 +135,7 @@ class Sweeper:
                     continue  # the other store of a binding that spans two: it is asked for by itself
                 await room.acquire()
                 group.create_task(settle(host, facts)).add_done_callback(lambda _: room.release())
-        await turn.send()
+        await turn.end()
         return turn.settled, turn.differing
 
     def _known(self, records: Iterable[StoreRecord], counting: frozenset[str]) -> Known:
@@ -159,24 +165,48 @@ class Sweeper:
 class _Turn:
     """What has come of a sweep so far."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+    def __init__(self, memory: State, reconciler: Reconciler) -> None:
+        self._memory, self._reconciler = memory, reconciler
         self._rows: list[Mapping[str, object]] = []
+        self._passed_by: list[Unmoved] = []
         self.settled = 0
         self.differing: dict[str, datetime] = {}
 
-    async def note(self, host: str, facts: Facts, rows: Sequence[Mapping[str, object]] | None) -> None:
-        """Take what came of one key store's facts: posture rows, or None where it has to be read by itself."""
-        if rows is None:
+    async def note(self, host: str, facts: Facts, absorbed: Absorbed | None) -> None:
+        """Take what came of one key store's facts; None where it has to be read by itself."""
+        if absorbed is None:
             self.differing[host] = facts.read_at
             return
         self.settled += 1
-        self._rows.extend(rows)
+        self._rows.extend(absorbed.rows)
         if len(self._rows) >= _ROWS_A_BATCH:
-            await self.send()
+            await self._send()
 
-    async def send(self) -> None:
-        """Send the posture rows that wait."""
+    async def pass_by(self, unmoved: Unmoved) -> None:
+        """Take a key store that stays at rest; many are kept in one write."""
+        self._passed_by.append(unmoved)
+        if len(self._passed_by) >= _KEPT_AT_ONCE:
+            await self._keep()
+
+    async def end(self) -> None:
+        """Keep and send what waits."""
+        await self._keep()
+        await self._send()
+
+    async def _keep(self) -> None:
+        batch, self._passed_by = self._passed_by, []
+        try:
+            overtaken = await self._memory.put_stores([each.record for each in batch])
+        except StateError:
+            log.exception("key stores at rest could not be kept", extra={"key_stores": len(batch)})
+            self.differing |= {each.record.host: each.record.read_at for each in batch if each.record.read_at}
+            return
+        self.settled += len(batch)
+        self._rows += [row for each in batch if each.record.host not in overtaken for row in each.rows]
+        if len(self._rows) >= _ROWS_A_BATCH:
+            await self._send()
+
+    async def _send(self) -> None:
         batch, self._rows = self._rows, []
         await self._reconciler.send_posture(batch)
 

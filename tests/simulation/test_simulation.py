@@ -63,10 +63,11 @@ def delivered_before_recorded() -> Iterator[None]:
     """An alert is sent before it is recorded."""
     keep = Reconciler._keep
 
-    async def send_first(self: Reconciler, judged: Any) -> None:
-        if judged.alerts:
-            await self._deliverer._sinks[OutboxName.LOG_ANALYTICS].send([alert_row(each, None) for each in judged.alerts])
-        await keep(self, judged)
+    async def send_first(self: Reconciler, store: Any, all_judged: Any, *more: Any) -> Any:
+        for judged in all_judged:
+            if judged.alerts:
+                await self._deliverer._sinks[OutboxName.LOG_ANALYTICS].send([alert_row(each, None) for each in judged.alerts])
+        return await keep(self, store, all_judged, *more)
 
     with patch.object(Reconciler, "_keep", send_first):
         yield
@@ -97,7 +98,15 @@ def substring_scopes() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("bug", [delivered_before_recorded, swallowed_refusal, substring_scopes])
+@contextmanager
+def always_at_rest() -> Iterator[None]:
+    """A key store that was at rest is taken for one that still is, whatever was read of it."""
+    same = patch("keydrift.rest.digest_of", lambda _verdicts: "the same")
+    with same, patch("keydrift.reconcile.digest_of", lambda _verdicts: "the same"):
+        yield
+
+
+@pytest.mark.parametrize("bug", [delivered_before_recorded, swallowed_refusal, substring_scopes, always_at_rest])
 async def test_a_planted_bug_is_caught(bug: Bug) -> None:
     """A planted bug breaks a promise within a thousand histories; the same history without it keeps them all."""
     seed = await first_caught(bug)

@@ -15,10 +15,11 @@ from keydrift.delivery import Deliverer
 from keydrift.discovery import Discovery, Sources
 from keydrift.facts import Facts, Read
 from keydrift.inventory import Inventory
+from keydrift.judgement import Policy
 from keydrift.model import KeyBinding
 from keydrift.monitor import Monitor
 from keydrift.ports import DeliveryError, EntityStore
-from keydrift.reconcile import Policy, Reconciler
+from keydrift.reconcile import Reconciler
 from keydrift.state import State
 from keydrift.sweep import Progress, Sweeper
 from support.builders import APP_ID, NOW, SUB, TENANT

@@ -16,9 +16,9 @@ SOURCE = ROOT / "src"
 NOUNS = {"errors", "resource_id", "key_uri", "facts", "model"}
 PURE = NOUNS | {
     "bulk", "bulk.listing", "catalogue", "declared", "doctor.event_coverage", "doctor.facts", "document", "drift", "event_json",
-    "events", "health", "inventory", "kept_payload", "ocsf", "page", "page.columns", "page.negotiate", "posture", "recheck",
-    "requirement", "restraint", "sarif", "schedule", "settings", "store_record", "stored", "stored_fields", "stored_record",
-    "vital_signs", "watchlist", "watchlist_change",
+    "events", "health", "inventory", "judgement", "kept_payload", "ocsf", "page", "page.columns", "page.negotiate", "posture",
+    "recheck", "requirement", "rest", "restraint", "sarif", "schedule", "settings", "store_record", "stored", "stored_fields",
+    "stored_record", "vital_signs", "watchlist", "watchlist_change",
 }  # fmt: skip
 STRAIGHT_PATH = {
     "ports", "outbox", "state", "collect", "dead_letters", "delivery", "discovery", "reconcile", "monitor", "pulse", "scan",

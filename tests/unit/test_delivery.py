@@ -9,12 +9,13 @@ from datetime import timedelta
 
 import pytest
 
+from keydrift.alerts.history import Remembered
 from keydrift.alerts.record import BindingRecord
 from keydrift.delivery import REJECTED_TRIED_EVERY, Deliverer
 from keydrift.model import Scenario
 from keydrift.outbox import OutboxName
 from keydrift.ports import DeliveryError, StateError
-from keydrift.state import Remembered, State
+from keydrift.state import State
 from support.builders import NOW, binding
 from support.entities import MemoryEntities
 from support.queues_memory import ManualClock

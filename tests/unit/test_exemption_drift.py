@@ -14,10 +14,10 @@ from keydrift.declared import Declarations, DeclaredBinding, Exemption, Match, e
 from keydrift.document import verdict_document
 from keydrift.drift import Alert, Comparison, Moment, Via, compare, retire
 from keydrift.inventory import EncryptedVault, Inventory
+from keydrift.judgement import Policy
 from keydrift.key_uri import KeyUri
 from keydrift.model import Actor, ChangeNotice, Scenario, State, Verdict
 from keydrift.monitor import Monitor
-from keydrift.reconcile import Policy
 from keydrift.scan import ScanResult, scan
 from keydrift.stored_record import record_document, record_from
 from support.builders import (

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from keydrift.alerts.history import HISTORY_KEPT, PastAlert, past_alert, standing_since, with_alerts
+from keydrift.alerts.history import HISTORY_KEPT, PastAlert, Remembered, past_alert, standing_since, with_alerts
 from keydrift.alerts.record import BindingRecord
 from keydrift.model import Scenario
 from keydrift.ports import StateConflictError
-from keydrift.state import Remembered
 from keydrift.state import State as Memory
 from support.builders import NOW, binding
 from support.entities import MemoryEntities

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from keydrift import pulse
+from keydrift.alerts.history import Remembered
 from keydrift.alerts.record import BindingRecord
 from keydrift.health import HealthCheck, HealthReading, HealthStatus
 from keydrift.model import Scenario
 from keydrift.ports import DeliveryError
 from keydrift.pulse import EVENTS_CHECKED_EVERY, Pulse
-from keydrift.state import Remembered, State
+from keydrift.state import State
 from support.builders import NOW, TENANT, binding
 from support.entities import MemoryEntities
 from support.queues_memory import ManualClock

@@ -10,10 +10,11 @@ from datetime import timedelta
 import pytest
 
 from keydrift.alerts.actor import Heard
+from keydrift.alerts.history import Remembered
 from keydrift.alerts.record import BindingRecord
 from keydrift.model import ChangeNotice, KeyBinding, Scenario
 from keydrift.ports import Delete, Entity, StateConflictError, Write
-from keydrift.state import NOTICES_KEPT, Remembered, State
+from keydrift.state import NOTICES_KEPT, State
 from support.builders import NOW, VAULT, VAULT_HOST, binding, rid
 from support.entities import MemoryEntities
 
@@ -90,10 +91,47 @@ async def test_a_key_stores_record_comes_back_whole() -> None:
         object_ids={"app": "object"},
         role_definitions=frozenset({"role"}),
         answered=True,
+        at_rest="digest",
     )
     await state.put_store(kept)
     (found,) = await state.stores()
     assert replace(found, etag=None) == kept
+
+
+async def test_a_key_store_is_calm_only_where_nobody_stirred_it_since() -> None:
+    """The mark that a sweep saw is forgotten; one that was made since stays."""
+    state = State(MemoryEntities())
+    await state.stir(VAULT_HOST, NOW)
+    seen = (await state.stirred())[VAULT_HOST]
+    assert seen.at == NOW
+    await state.stir(VAULT_HOST, NOW)
+    await state.calm(VAULT_HOST, seen)
+    assert set(await state.stirred()) == {VAULT_HOST}
+    await state.calm(VAULT_HOST, (await state.stirred())[VAULT_HOST])
+    assert await state.stirred() == {}
+
+
+async def test_many_key_stores_are_kept_in_few_writes() -> None:
+    """A hundred at once; where one of them has been kept by another meanwhile, the others are kept all the same."""
+    entities = MemoryEntities()
+    mine, theirs = State(entities), State(entities)
+    many = [replace(await mine.store(f"kv{number}.vault.azure.net"), read_at=NOW) for number in range(250)]
+    assert await mine.put_stores(many) == frozenset()
+    assert {each.read_at for each in await mine.stores()} == {NOW}
+    later = [replace(each, read_at=NOW + timedelta(1)) for each in await mine.stores()]
+    await theirs.put_store(replace(await theirs.store("kv7.vault.azure.net"), answered=True))
+    assert await mine.put_stores(later) == {"kv7.vault.azure.net"}
+    found = {each.host: each.read_at for each in await mine.stores()}
+    assert {host for host, read_at in found.items() if read_at == NOW} == {"kv7.vault.azure.net"}
+
+
+async def test_key_stores_that_are_too_much_for_one_write_are_kept_one_by_one() -> None:
+    """Many key stores of many keys outgrow a transaction: each is kept by itself."""
+    state = State(MemoryEntities())
+    counts = {f"key-{number}": 1 for number in range(20_000)}
+    large = [replace(await state.store(f"kv{number}.vault.azure.net"), version_counts=counts) for number in range(12)]
+    assert await state.put_stores(large) == frozenset()
+    assert len(await state.stores()) == 12
 
 
 async def test_one_loads_the_watchlist_for_all_who_ask_at_once() -> None:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
+from keydrift.alerts.record import BindingRecord
 from keydrift.alerts.row import stamp
 from keydrift.model import State
 
 type PastAlert = Mapping[str, object]
 
 HISTORY_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A binding's record with what guards it; `posture` is its last verdict as a document, `history` its last alerts in short."""
+
+    record: BindingRecord
+    posture: Mapping[str, object] | None = None
+    history: tuple[PastAlert, ...] = ()
+    etag: str | None = None
 
 
 def past_alert(row: Mapping[str, object]) -> dict[str, object]:

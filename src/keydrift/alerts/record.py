@@ -80,3 +80,9 @@ class BindingRecord:
     def created(cls, binding_id: str, at: datetime) -> BindingRecord:
         """The record of a binding first seen now: taken for held, so a first verdict of `held` raises nothing."""
         return cls(binding_id=binding_id, sequence=int(at.timestamp()))
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the same verdict of held, whenever it comes again, changes nothing here but `read_at`."""
+        told = self.standing is None and self.pending_unknown_since is None and self.flapping is None
+        return self.state is State.HELD and told and not self.ended_at
