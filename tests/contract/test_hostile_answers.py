@@ -105,6 +105,21 @@ async def test_a_redirect_is_not_followed(azure: LocalAzure, sent: list[URL], na
     assert {each.host for each in sent} == {host}
 
 
+@pytest.mark.parametrize("name", ["role assignments", "key versions, by the SDK"])
+async def test_a_provider_that_is_not_registered_is_not_registered_by_a_read(azure: LocalAzure, name: str) -> None:
+    """ARM's own pipeline answers such a refusal by registering the resource provider, a write: here it is a failed read."""
+    ask, host, _ = LISTS[name]
+    serve(azure, healthy(Scenario.BACKUP_VAULT_CMK, PermissionModel.MANAGED_HSM))
+    code = "MissingSubscriptionRegistration"
+    message = "The subscription is not registered to use namespace 'Microsoft.KeyVault'."
+    azure.fault({"match": f"GET https://{host}*", "status": 409, "body": {"error": {"code": code, "message": message}}})
+    async with readers() as reader:
+        read = await ask(reader)
+    assert isinstance(read, Unread)
+    assert (read.status, read.code) == (409, code)
+    assert {each.method for each in azure.requests if each.host == host} == {"GET"}
+
+
 NAMES = [
     "kv1%2f..%2fkv2",
     "%2e%2e",

@@ -116,6 +116,16 @@ class BoundedRetryPolicy(AsyncRetryPolicy["HttpRequest", "AsyncHttpResponse"]):
         return not isinstance(error, RefusedAnswerError) and bool(super().increment(settings, response, error, **more))
 
 
+def read_policies(credential: AsyncTokenCredential, audience: str) -> list[Any]:
+    """What every read passes through, in this order. No redirect is followed, and no resource provider registered, as ARM's own
+    pipeline does where one is missing: that would be a write."""
+    return [
+        UserAgentPolicy(base_user_agent=USER_AGENT),
+        BoundedRetryPolicy(),
+        AsyncBearerTokenCredentialPolicy(credential, f"{audience}/.default"),
+    ]
+
+
 class JsonReader:
     """Reads from one service, with one token audience, retried and decoded.
 
@@ -129,11 +139,7 @@ class JsonReader:
         self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
             base_url=host_url,
             transport=transport,
-            policies=[
-                UserAgentPolicy(base_user_agent=USER_AGENT),
-                BoundedRetryPolicy(),
-                AsyncBearerTokenCredentialPolicy(credential, f"{audience}/.default"),
-            ],
+            policies=read_policies(credential, audience),
         )
         self._hint = repair_hint
 

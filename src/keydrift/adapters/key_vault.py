@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from azure.core.pipeline.policies import AsyncRedirectPolicy
 from azure.mgmt.keyvault.aio import KeyVaultManagementClient
 
 from keydrift.adapters import arm_decode
 from keydrift.adapters.cloud import Cloud
-from keydrift.adapters.http import USER_AGENT, BoundedRetryPolicy, reading
+from keydrift.adapters.http import read_policies, reading
 from keydrift.adapters.limits import MOST_PAGES, OneHostPolicy, too_many_pages
 from keydrift.adapters.wire import Node
 from keydrift.errors import DecodeError
@@ -158,13 +157,9 @@ class KeyVaultReader:
                 subscription,
                 manager,
                 api_version=API_VERSION,
-                credential_scopes=[f"{manager}/.default"],
                 transport=self._transport,
-                retry_policy=BoundedRetryPolicy(),
-                # The SDK follows `nextLink` and `Location` wherever they lead, with the token
-                redirect_policy=AsyncRedirectPolicy.no_redirects(),
-                per_call_policies=[OneHostPolicy(manager)],
-                user_agent=USER_AGENT,
+                # The SDK follows `nextLink` wherever it leads, with the token
+                policies=[OneHostPolicy(manager), *read_policies(self._credential, manager)],
             )
         return self._clients[subscription]
 

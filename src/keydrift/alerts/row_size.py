@@ -17,6 +17,8 @@ _STRING_CHARS = 2_000
 
 def fitted(row: Mapping[str, object]) -> dict[str, object]:
     """The row with every field under 30,000 bytes of JSON; fields that are already are untouched."""
+    if size(row) <= FIELD_BYTES:
+        return dict(row)  # nearly every row: one look at the whole instead of one at each field
     return {name: value if size(value) <= FIELD_BYTES else _fitted(value) for name, value in row.items()}
 
 
