@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from keydrift.state import State
 
 
-# A large tenant's facts and records are millions of objects without a cycle: Python's own thresholds (2,000, 10, 10) go through all
-# of them again and again, an eighth of a sweep's CPU
+# A large tenant's facts and records are many objects without a cycle: with Python's own thresholds (2,000, 10, 10) all of them
+# are gone through again and again, an eighth of a sweep's CPU
 _GARBAGE = (20_000, 20, 20)
 
 
