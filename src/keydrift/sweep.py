@@ -121,12 +121,13 @@ class Sweeper:
                     await turn.pass_by(unmoved)
                     return
                 absorbed = await self._reconciler.absorb(store, mine, facts, how)
+                has_compared = absorbed is not None and not absorbed.overtaken
+                if started and has_compared and host in stirred and has_calmed(stirred[host].at, started):
+                    await self._memory.calm(host, stirred[host])
             except Exception:
                 # A defect that one key store brings out must not hide the others: asked for by itself it fails for all to see
                 log.exception("a key store could not be settled by lists", extra={"key_store": host})
             await turn.note(host, facts, absorbed)
-            if started and absorbed and not absorbed.overtaken and host in stirred and has_calmed(stirred[host].at, started):
-                await self._memory.calm(host, stirred[host])
 
         room = asyncio.Semaphore(_PARALLEL_STORES)
         async with asyncio.TaskGroup() as group, aclosing(self._bulk.collect_all(bindings, known, spread=spread)) as found:

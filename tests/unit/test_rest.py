@@ -198,6 +198,23 @@ async def test_a_sweep_that_was_overtaken_has_compared_nothing() -> None:
     assert await world.state.stirred() == {}
 
 
+async def test_a_mark_that_cannot_be_removed_ends_no_sweep() -> None:
+    """Where the state store fails there, the key store stays stirred, and all others are swept."""
+    world, entities = await at_rest()
+    await world.state.stir(HOST, world.clock.now())
+    world.clock.advance(31 * MINUTE)
+    began = world.clock.now()
+
+    async def fail(kind: str) -> None:
+        if kind == "stirred":
+            raise StateError("the state store is away", transient=True)
+
+    entities.before = fail
+    await world.monitor.sweep()
+    assert all(each.read_at is not None and each.read_at >= began for each in await world.state.stores())
+    assert set(await world.state.stirred()) == {HOST}
+
+
 async def test_a_recheck_that_failed_for_good_ends_the_rest() -> None:
     """`recheck-failed` is resolved by the sweep that reads the key store, though its verdicts are what they were at rest."""
     world, _ = await at_rest()
