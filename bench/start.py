@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,11 +17,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from cold_start import environment
 from peer_environments import Peer
 from results import Line, Section
 from rich.console import Console
 
-from keydrift_local.laptop import APP, HOST_SETTINGS
+from keydrift_local.laptop import APP
 
 # What is deployed is told by whoever tests it
 sys.path.append(str(APP / "tests"))
@@ -86,18 +86,9 @@ def measure(runs: int, custodian: Path | None = None) -> Starts:
 
 
 def _start(python: str, program: str, layout: Path) -> dict[str, float]:
-    environment = {
-        **os.environ,
-        **HOST_SETTINGS,
-        "KEYDRIFT_STATE": f"sqlite:{layout.parent}/state.db",
-        "KEYDRIFT_DCR_ENDPOINT": "https://localhost",
-        "KEYDRIFT_DCR_RULE_ID": "dcr-0",
-        "IDENTITY_ENDPOINT": "http://127.0.0.1:1/msi/token",
-        "IDENTITY_HEADER": "none",
-    }
     timed = f"import sys, time\nsys.argv.append(str(time.time()))\n{program}"
     done = subprocess.run(
-        [python, "-c", timed, str(layout)], cwd="/", env=environment, check=True, capture_output=True, text=True
+        [python, "-c", timed, str(layout)], cwd="/", env=environment(layout), check=True, capture_output=True, text=True
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
