@@ -119,7 +119,7 @@ def section(report: dict[str, Any]) -> Section:
                 label = f"{what}{part}, {figure[:3]}"
                 floor = found[theirs][figure]
                 lines.append(Line(what=label, ours=found[ours][figure], theirs=floor, beside="the floor", unit="ms", goal=goal))
-    lines.append(Line(what="reads an event", ours=report["reads_per_event"]["max"]))
+    lines.append(Line(what="reads an event, at most", ours=report["reads_per_event"]["max"]))
     note = f"Every call to ARM, Graph and key stores takes {report['latency_ms']:.0f} ms; p99 of few samples is their maximum."
     return Section(title="4. From event to row", lines=tuple(lines), notes=(note,))
 
