@@ -9,17 +9,16 @@ from dataclasses import replace
 import pytest
 
 from keydrift.drift import Via
-from keydrift.facts import Facts
 from keydrift.model import KeyBinding, Scenario, State
 from keydrift.ports import Delete, Entity, StateConflictError, StateError, Write
 from keydrift.recheck import Recheck
 from keydrift.reconcile import InBulk
-from support.builders import GROUP, RBAC, VAULT, binding, granting, key_at, secret_at
+from support.builders import GROUP, RBAC, binding, granting, secret_at
 from support.entities import MemoryEntities
+from support.many_vaults import ACTIONS, at, facts_of
 from support.world import World
 
 HOST = "kv1.vault.azure.net"
-ACTIONS = [f"Microsoft.KeyVault/vaults/keys/{word}" for word in ("read", "wrap/action", "unwrap/action")]
 MINUTE = 60.0
 # The mark that the key store is stirred, that of an alert, the record with the alert, the key store; what was delivered, its mark
 WRITES_OF_A_LOSS = 6
@@ -49,20 +48,7 @@ class Entities(MemoryEntities):
         return await super().transact(operations)
 
 
-def at(number: int) -> KeyBinding:
-    """The key binding of one vault of many."""
-    store = f"{VAULT.rpartition('/')[0]}/kv{number}"
-    return binding(Scenario.BACKUP_VAULT_CMK, target=key_at(f"kv{number}.vault.azure.net", store=store))
-
-
 MANY = [at(number) for number in range(4)]
-
-
-def facts_of(bindings: Sequence[KeyBinding], actions: Sequence[str]) -> Facts:
-    found = [granting(each, RBAC, list(actions)) for each in bindings]
-    return replace(found[0], stores={host: store for each in found for host, store in each.stores.items()})
-
-
 HELD, LOST = facts_of(MANY, ACTIONS), facts_of(MANY, ACTIONS[:1])
 
 

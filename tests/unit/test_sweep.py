@@ -8,25 +8,11 @@ from typing import Any
 
 import pytest
 
-from keydrift.facts import Earlier, Facts, KeyObject
-from keydrift.model import KeyBinding, Scenario, State
-from support.builders import NOW, RBAC, VAULT, binding, granting, key_at
+from keydrift.facts import Earlier, KeyObject
+from keydrift.model import KeyBinding, State
+from support.builders import NOW
+from support.many_vaults import ACTIONS, at, facts_of
 from support.world import World
-
-GROUP = VAULT.rpartition("/")[0]
-ACTIONS = [f"Microsoft.KeyVault/vaults/keys/{word}" for word in ("read", "wrap/action", "unwrap/action")]
-
-
-def at(number: int) -> KeyBinding:
-    """The key binding of one vault of many."""
-    return binding(Scenario.BACKUP_VAULT_CMK, target=key_at(f"kv{number}.vault.azure.net", store=f"{GROUP}/kv{number}"))
-
-
-def facts_of(many: list[KeyBinding], actions: list[str]) -> Facts:
-    """Facts of all of their key stores, all granting the same."""
-    found = [granting(each, RBAC, actions) for each in many]
-    stores = {host: facts for each in found for host, facts in each.stores.items()}
-    return replace(found[0], stores=stores)
 
 
 async def watching(many: list[KeyBinding], actions: list[str] = ACTIONS) -> World:
