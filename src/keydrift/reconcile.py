@@ -274,5 +274,6 @@ class Reconciler:
             outcome = retire(remembered.record, verdict, Moment(now=now, via=Via.SWEEP))
             if outcome.alerts:
                 kept = replace(remembered, record=outcome.record, posture=None)
+                await self._memory.stir(binding.target.uri.host, now)
                 await self._memory.record(kept, [alert_row(each, self._policy.tenant_id) for each in outcome.alerts])
                 await self._deliverer.deliver_for([binding.id])

@@ -167,6 +167,16 @@ async def test_a_key_store_rests_again_when_its_writer_has_ended() -> None:
     assert reads == [(1, 1), (1, 1), (1, 0), (0, 0)]
 
 
+async def test_whoever_retires_a_binding_stirs_its_key_store() -> None:
+    """Resolving what nothing needs any more changes a record too, and says so first."""
+    world, _ = await at_rest()
+    await world.monitor.poisoned(Recheck(host=HOST, noticed_at=world.clock.now(), via=Via.EVENT).body())
+    await world.state.calm(HOST, (await world.state.stirred())[HOST])
+    await world.reconciler.retire([MANY[1]])
+    assert world.sink.kinds == ["opened", "resolved"]
+    assert set(await world.state.stirred()) == {HOST}
+
+
 async def test_a_sweep_that_was_overtaken_has_compared_nothing() -> None:
     """Where another worker recorded a stirred key store during the sweep, it stays stirred for the next one."""
     world, _ = await at_rest()
